@@ -1,0 +1,100 @@
+//! Claims: taking the most urgent task, with a secret that fences every later write.
+
+use std::time::Duration;
+
+use super::Engine;
+use crate::{
+    error::{Error, ErrorCode, Result},
+    id::{OrchestratorId, random_hex},
+    lifecycle::{AttemptChange, Command},
+    model::{Attempt, QueueName, Role, Task},
+    store::{ClaimFilter, Footprint},
+};
+
+/// Who wants to work, and on what.
+#[derive(Debug, Clone)]
+pub struct ClaimRequest {
+    /// Queues, the most important first.
+    pub queues: Vec<QueueName>,
+    /// Names that the claimer answers to: role, blueprint, or `engine`.
+    pub answers_to: Vec<String>,
+    /// Name of the agent.
+    pub agent: String,
+    /// Role that it plays.
+    pub role: Role,
+    /// The orchestrator that runs it.
+    pub orchestrator: OrchestratorId,
+    /// Length of the lease.
+    pub lease: Duration,
+}
+
+/// A claimed task.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// The task, owned now.
+    pub task: Task,
+    /// The attempt; null when the orchestrator itself lands the task.
+    pub attempt: Option<Attempt>,
+    /// The secret that every write of this claim carries.
+    pub token: String,
+}
+
+impl Engine {
+    /// Whether a claim of this kind would find a task now.
+    pub async fn has_claimable(&self, queues: &[QueueName], answers_to: &[String]) -> Result<bool> {
+        let filter = ClaimFilter { queues: queues.to_vec(), answers_to: answers_to.to_vec(), now: self.now() };
+        let found = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let seen = std::sync::Arc::clone(&found);
+        self.store
+            .transact(
+                &self.rules.scope,
+                Footprint::Claimable(filter),
+                Box::new(move |snapshot| {
+                    seen.store(snapshot.task.is_some(), std::sync::atomic::Ordering::SeqCst);
+                    Ok(Vec::new())
+                }),
+            )
+            .await?;
+        Ok(found.load(std::sync::atomic::Ordering::SeqCst))
+    }
+
+    /// Claims the most urgent task that fits, or none.
+    pub async fn claim(&self, request: ClaimRequest) -> Result<Option<Claim>> {
+        let token = random_hex(&*self.entropy, 16)?;
+        let footprint = Footprint::Claimable(ClaimFilter {
+            queues: request.queues,
+            answers_to: request.answers_to.clone(),
+            now: self.now(),
+        });
+        let command = Command::Claim {
+            agent: request.agent,
+            role: request.role,
+            answers_to: request.answers_to,
+            orchestrator: request.orchestrator,
+            token: token.clone(),
+            lease: request.lease,
+        };
+        let engine = self.clone();
+        let changes = self
+            .store
+            .transact(
+                &self.rules.scope,
+                footprint,
+                Box::new(move |snapshot| match &snapshot.task {
+                    None => Ok(Vec::new()),
+                    Some(task) => engine.decide(task, snapshot, &command),
+                }),
+            )
+            .await?;
+        let Some(change) = changes.into_iter().next() else { return Ok(None) };
+        self.notify();
+        let attempt = match change.attempt {
+            Some(AttemptChange::Start(attempt)) => Some(*attempt),
+            None => None,
+            Some(other) => {
+                return Err(Error::new(ErrorCode::Internal, format!("a claim cannot make the change {other:?}")));
+            }
+        };
+        Ok(Some(Claim { task: change.after, attempt, token }))
+    }
+}

@@ -1,0 +1,149 @@
+//! The rules applied to a store: the only code that moves tasks.
+
+mod claims;
+mod sweep;
+mod tasks;
+mod view;
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+pub use claims::{Claim, ClaimRequest};
+pub use view::{Status, TaskView, Why};
+
+use crate::{
+    clock::{Clock, SystemClock, Timestamp},
+    error::{Error, Result},
+    flow::Flows,
+    id::{Entropy, Scope, SystemEntropy, TaskId},
+    lifecycle::{self, Change, Command, Facts, Limits},
+    model::{Role, Task},
+    store::{Footprint, Snapshot, Store},
+};
+
+/// What the engine has to know of a project.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// The tenant.
+    pub scope: Scope,
+    /// The flows that tasks can use.
+    pub flows: Flows,
+    /// The project's limits.
+    pub limits: Limits,
+    /// The branch that tasks get when they name none.
+    pub base_branch: String,
+    /// Roles that tasks may have; null allows every name.
+    pub roles: Option<Vec<Role>>,
+}
+
+/// Applies commands to tasks. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    store: Arc<dyn Store>,
+    rules: Arc<Rules>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    changes: watch::Sender<u64>,
+}
+
+impl Engine {
+    /// An engine over `store`, with the machine's clock and random numbers.
+    pub fn new(store: Arc<dyn Store>, rules: Rules) -> Self {
+        Self::with(store, rules, Arc::new(SystemClock), Arc::new(SystemEntropy))
+    }
+
+    /// An engine with a clock and random numbers of the caller's.
+    pub fn with(store: Arc<dyn Store>, rules: Rules, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+        Self { store, rules: Arc::new(rules), clock, entropy, changes: watch::channel(0).0 }
+    }
+
+    /// The rules in force.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// The present moment, by the engine's clock.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Wakes up after every change made through this engine or its clones.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn notify(&self) {
+        self.changes.send_modify(|n| *n += 1);
+    }
+
+    /// Applies one command to one task and gives the task as it is afterwards.
+    ///
+    /// Refusals change nothing and say why.
+    pub async fn apply(&self, id: &TaskId, command: Command) -> Result<Task> {
+        let new_blockers = match &command {
+            Command::Edit { edit, .. } => edit.blocked_by.clone(),
+            _ => None,
+        };
+        let footprint = Footprint::Task { id: id.clone(), new_blockers: new_blockers.clone() };
+        let (engine, id) = (self.clone(), id.clone());
+        let changes = self
+            .store
+            .transact(
+                &self.rules.scope,
+                footprint,
+                Box::new(move |snapshot| {
+                    let task = snapshot.task.as_ref().ok_or_else(|| unknown_task(&id))?;
+                    if let Some(wanted) = &new_blockers {
+                        tasks::check_blockers(&id, wanted, snapshot)?;
+                    }
+                    engine.decide(task, snapshot, &command)
+                }),
+            )
+            .await?;
+        self.notify();
+        changes
+            .into_iter()
+            .next()
+            .map(|change| change.after)
+            .ok_or_else(|| Error::new(crate::error::ErrorCode::Internal, "a command made no change"))
+    }
+
+    /// The change of the task, and those of the tasks that it sets free.
+    fn decide(&self, task: &Task, snapshot: &Snapshot, command: &Command) -> Result<Vec<Change>> {
+        let now = self.now();
+        let facts = Facts {
+            task,
+            attempt: snapshot.attempt.as_ref(),
+            reviews: &snapshot.reviews,
+            blockers: &snapshot.blockers,
+            flow: self.rules.flows.get(&task.flow)?,
+            limits: &self.rules.limits,
+        };
+        let change = lifecycle::transition(&facts, command, now)?;
+        let releases = change.releases_dependents;
+        let mut changes = vec![change];
+        if releases {
+            for dependent in &snapshot.dependents {
+                let unblock = Command::Unblock { blocker: task.id.clone() };
+                let facts = Facts {
+                    task: dependent,
+                    attempt: None,
+                    reviews: &[],
+                    blockers: &[],
+                    flow: self.rules.flows.get(&dependent.flow)?,
+                    limits: &self.rules.limits,
+                };
+                // A dependent that is done already, or that waits for nothing, has nothing to be told.
+                if let Ok(change) = lifecycle::transition(&facts, &unblock, now) {
+                    changes.push(change);
+                }
+            }
+        }
+        Ok(changes)
+    }
+}
+
+fn unknown_task(id: &TaskId) -> Error {
+    Error::not_found("task", id).with_hint("`octopoid list --all` shows the tasks")
+}

@@ -1,0 +1,417 @@
+//! Worktrees as desired state: whatever is found, the result is the wanted checkout or a typed error.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use git2::{
+    BranchType, IndexAddOption, Repository, RepositoryState, StatusOptions, Worktree, WorktreeAddOptions, WorktreeLockStatus,
+    WorktreePruneOptions, build::CheckoutBuilder,
+};
+
+use super::{Repo, failed, oid, signature};
+use crate::error::{Error, ErrorCode, Result};
+
+/// What was found at a worktree's place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing was there; it was made.
+    Created,
+    /// It was there as wanted, with whatever work it holds.
+    Reused,
+    /// Something else was there; its work was kept and it was set right.
+    Repaired,
+}
+
+/// What a worktree shall have checked out.
+#[derive(Debug, Clone, Copy)]
+pub enum Checkout<'a> {
+    /// A branch, made at `base` when it does not exist.
+    Branch {
+        /// Its name.
+        name: &'a str,
+        /// Where it begins.
+        base: &'a str,
+    },
+    /// Exactly this commit, on no branch.
+    Commit(&'a str),
+}
+
+/// A checkout's tip after everything in it was committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Saved {
+    /// The tip.
+    pub head: String,
+    /// Whether files had to be committed.
+    pub was_dirty: bool,
+}
+
+/// The repository's linked worktrees.
+pub(super) fn all(repo: &Repository) -> Result<Vec<Worktree>> {
+    let names = repo.worktrees().map_err(|e| failed("list the worktrees", &e))?;
+    Ok(names.iter().filter_map(|name| repo.find_worktree(name.ok()??).ok()).collect())
+}
+
+/// Administrative name of the worktree at `path`: never that of one made by hand.
+fn admin_name(path: &Path) -> String {
+    format!("octopoid+{}", path.file_name().map(|n| n.to_string_lossy()).unwrap_or_default())
+}
+
+fn open_worktree(path: &Path) -> Result<Repository> {
+    Repository::open(path).map_err(|e| failed(format_args!("open the worktree {}", path.display()), &e))
+}
+
+impl Repo {
+    /// Makes sure that `path` is a worktree with `want` checked out.
+    ///
+    /// `keep_as` names the keep-ref under which work is saved that stands in the way.
+    pub fn ensure_worktree(&self, path: &Path, want: Checkout<'_>, keep_as: &str) -> Result<Standing> {
+        let repo = self.open()?;
+        let ours = all(&repo)?.into_iter().find(|w| same_place(w.path(), path));
+        let mut standing = Standing::Created;
+        if let Some(worktree) = ours {
+            if path.exists() && worktree.validate().is_ok() {
+                return self.set_right(path, want, keep_as);
+            }
+            if path.exists() {
+                move_aside(path)?;
+            }
+            prune(&worktree, path)?;
+            standing = Standing::Repaired;
+        } else if path.exists() {
+            move_aside(path)?;
+            standing = Standing::Repaired;
+        }
+        self.add(&repo, path, want)?;
+        Ok(standing)
+    }
+
+    fn add(&self, repo: &Repository, path: &Path, want: Checkout<'_>) -> Result<()> {
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
+        }
+        let name = admin_name(path);
+        // Metadata of that name whose folder is somewhere else or gone.
+        if let Ok(stale) = repo.find_worktree(&name) {
+            if stale.validate().is_err() {
+                prune(&stale, path)?;
+            }
+        }
+        let action = format!("create the worktree {}", path.display());
+        match want {
+            Checkout::Branch { name: branch, base } => {
+                if let Some(holder) = self.holder_of(branch)? {
+                    return Err(Error::new(
+                        ErrorCode::Git,
+                        format!("branch {branch} is checked out in {}", holder.display()),
+                    )
+                    .with_hint(format!("switch {} to another branch; nothing was changed", holder.display())));
+                }
+                let reference = match repo.find_branch(branch, BranchType::Local) {
+                    Ok(existing) => existing,
+                    Err(_) => {
+                        let commit = repo
+                            .find_commit(oid(base)?)
+                            .map_err(|e| failed(format_args!("read the base commit {base}"), &e))?;
+                        repo.branch(branch, &commit, false)
+                            .map_err(|e| failed(format_args!("create the branch {branch}"), &e))?
+                    }
+                }
+                .into_reference();
+                let mut options = WorktreeAddOptions::new();
+                options.reference(Some(&reference));
+                repo.worktree(&name, path, Some(&options)).map_err(|e| failed(&action, &e))?;
+            }
+            Checkout::Commit(sha) => {
+                // libgit2 always makes a branch; it goes as soon as the checkout stands on the commit.
+                let temporary = format!("octopoid-checkout/{name}");
+                let commit =
+                    repo.find_commit(oid(sha)?).map_err(|e| failed(format_args!("read the commit {sha}"), &e))?;
+                let mut branch = repo.branch(&temporary, &commit, true).map_err(|e| failed(&action, &e))?;
+                let mut options = WorktreeAddOptions::new();
+                options.reference(Some(branch.get()));
+                repo.worktree(&name, path, Some(&options)).map_err(|e| failed(&action, &e))?;
+                open_worktree(path)?.set_head_detached(commit.id()).map_err(|e| failed(&action, &e))?;
+                branch.delete().map_err(|e| failed(&action, &e))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A valid worktree of ours: bring it onto what is wanted without losing what it has.
+    fn set_right(&self, path: &Path, want: Checkout<'_>, keep_as: &str) -> Result<Standing> {
+        let worktree = open_worktree(path)?;
+        let action = format!("set the worktree {} right", path.display());
+        match want {
+            Checkout::Branch { name, base } => {
+                let full = format!("refs/heads/{name}");
+                if head_target(&worktree).as_deref() == Some(&full) && worktree.head().is_ok() {
+                    return Ok(Standing::Reused);
+                }
+                let saved = self.save(path, "octopoid: work in progress")?;
+                self.keep(keep_as, &saved.head)?;
+                if self.branch_tip(name)?.is_none() {
+                    self.move_branch(name, None, base, "octopoid: begin")?;
+                }
+                if let Some(holder) = self.holder_of(name)? {
+                    return Err(Error::new(ErrorCode::Git, format!("branch {name} is checked out in {}", holder.display())));
+                }
+                let tip = worktree.find_reference(&full).and_then(|r| r.peel_to_commit()).map_err(|e| failed(&action, &e))?;
+                checkout(&worktree, tip.id(), &action)?;
+                worktree.set_head(&full).map_err(|e| failed(&action, &e))?;
+                Ok(Standing::Repaired)
+            }
+            Checkout::Commit(sha) => {
+                let wanted = oid(sha)?;
+                let saved = self.save(path, "octopoid: work in progress")?;
+                if saved.head == sha && worktree.head_detached().unwrap_or(false) {
+                    return Ok(Standing::Reused);
+                }
+                self.keep(keep_as, &saved.head)?;
+                checkout(&worktree, wanted, &action)?;
+                worktree.set_head_detached(wanted).map_err(|e| failed(&action, &e))?;
+                Ok(Standing::Repaired)
+            }
+        }
+    }
+
+    /// Commits everything in the checkout at `path` that git does not ignore, and tells its tip.
+    pub fn save(&self, path: &Path, message: &str) -> Result<Saved> {
+        let mut repo = open_worktree(path)?;
+        let action = format!("save the files of {}", path.display());
+        let mut merged = Vec::new();
+        if repo.state() == RepositoryState::Merge {
+            repo.mergehead_foreach(|id| {
+                merged.push(*id);
+                true
+            })
+            .map_err(|e| failed(&action, &e))?;
+        }
+        let head = repo.head().and_then(|h| h.peel_to_commit()).map_err(|e| failed(&action, &e))?;
+        if merged.is_empty() && is_clean(&repo)? {
+            return Ok(Saved { head: head.id().to_string(), was_dirty: false });
+        }
+        let mut index = repo.index().map_err(|e| failed(&action, &e))?;
+        index.add_all(["*"], IndexAddOption::DEFAULT, None).map_err(|e| failed(&action, &e))?;
+        index.update_all(["*"], None).map_err(|e| failed(&action, &e))?;
+        index.write().map_err(|e| failed(&action, &e))?;
+        let tree = index.write_tree().and_then(|id| repo.find_tree(id)).map_err(|e| failed(&action, &e))?;
+        let others = merged
+            .iter()
+            .map(|id| repo.find_commit(*id))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|e| failed(&action, &e))?;
+        let parents: Vec<&git2::Commit<'_>> = std::iter::once(&head).chain(&others).collect();
+        let author = signature(&repo)?;
+        let commit = repo
+            .commit(Some("HEAD"), &author, &author, message, &tree, &parents)
+            .map_err(|e| failed(&action, &e))?;
+        if !merged.is_empty() {
+            repo.cleanup_state().map_err(|e| failed(&action, &e))?;
+        }
+        Ok(Saved { head: commit.to_string(), was_dirty: true })
+    }
+
+    /// Tip of the checkout at `path`, brought onto `branch` when an agent left it somewhere else.
+    ///
+    /// Commits made on a detached HEAD or another branch move the branch forward where they follow it;
+    /// where they do not, they are kept under `keep_as` and the branch stays.
+    pub fn reattach(&self, path: &Path, branch: &str, keep_as: &str) -> Result<String> {
+        let repo = open_worktree(path)?;
+        let action = format!("bring {} back onto {branch}", path.display());
+        let full = format!("refs/heads/{branch}");
+        let head = repo.head().and_then(|h| h.peel_to_commit()).map_err(|e| failed(&action, &e))?.id();
+        if head_target(&repo).as_deref() == Some(&full) {
+            return Ok(head.to_string());
+        }
+        self.keep(keep_as, &head.to_string())?;
+        let tip = self.branch_tip(branch)?;
+        let follows = match &tip {
+            Some(tip) => self.is_ancestor(tip, &head.to_string())?,
+            None => true,
+        };
+        if follows {
+            self.move_branch(branch, tip.as_deref(), &head.to_string(), "octopoid: take over commits")?;
+        } else if let Some(tip) = &tip {
+            checkout(&repo, oid(tip)?, &action)?;
+        }
+        repo.set_head(&full).map_err(|e| failed(&action, &e))?;
+        Ok(self.branch_tip(branch)?.unwrap_or_else(|| head.to_string()))
+    }
+
+    /// Removes the worktree at `path`; what it holds is committed and kept under `keep_as` first.
+    pub fn remove_worktree(&self, path: &Path, keep_as: &str) -> Result<()> {
+        let repo = self.open()?;
+        let worktree = all(&repo)?.into_iter().find(|w| same_place(w.path(), path));
+        let Some(worktree) = worktree else {
+            return if path.exists() { move_aside(path) } else { Ok(()) };
+        };
+        if path.exists() && worktree.validate().is_ok() {
+            let saved = self.save(path, "octopoid: work in progress")?;
+            self.keep(keep_as, &saved.head)?;
+        }
+        let action = format!("remove the worktree {}", path.display());
+        let mut options = WorktreePruneOptions::new();
+        options.valid(true).working_tree(true);
+        worktree.prune(Some(&mut options)).map_err(|e| failed(&action, &e))
+    }
+
+    /// Moves the branch that is checked out at `path` from `from` forward to `to`, its files with it. The checkout must be clean.
+    pub fn forward(&self, path: &Path, from: &str, to: &str) -> Result<()> {
+        let repo = open_worktree(path)?;
+        let action = format!("bring {} forward to {to}", path.display());
+        let branch = self.branch_of(path)?.ok_or_else(|| Error::new(ErrorCode::Git, format!("{} is on no branch", path.display())))?;
+        if !self.is_ancestor(from, to)? {
+            return Err(Error::new(ErrorCode::Git, format!("cannot {action}: it does not follow {from}")));
+        }
+        checkout(&repo, oid(to)?, &action)?;
+        self.move_branch(&branch, Some(from), to, "octopoid: take in the base")
+    }
+
+    /// Moves everything that differs from `head` in the checkout at `path` into the folder `to`, and restores `head`'s files.
+    ///
+    /// For what checks leave behind in a checkout that was clean before them.
+    pub fn set_aside(&self, path: &Path, head: &str, to: &Path) -> Result<()> {
+        let repo = open_worktree(path)?;
+        let action = format!("put away what checks left in {}", path.display());
+        if self.head_of(path)? != head || is_clean(&repo)? {
+            return Ok(());
+        }
+        let mut options = StatusOptions::new();
+        options.include_untracked(true).recurse_untracked_dirs(false).include_ignored(false);
+        let mut touched = Vec::new();
+        for entry in repo.statuses(Some(&mut options)).map_err(|e| failed(&action, &e))?.iter() {
+            if let Ok(relative) = entry.path() {
+                touched.push(relative.trim_end_matches('/').to_owned());
+            }
+        }
+        for relative in &touched {
+            let (from, target) = (path.join(relative), to.join(relative));
+            if from.symlink_metadata().is_err() {
+                continue;
+            }
+            let parent = target.parent().map_or(Ok(()), fs::create_dir_all);
+            parent.and_then(|()| fs::rename(&from, &target)).map_err(|e| Error::io("put away", &from, e))?;
+        }
+        // Only missing files are written back: nothing is overwritten.
+        let mut builder = CheckoutBuilder::new();
+        builder.safe().recreate_missing(true);
+        repo.checkout_head(Some(&mut builder)).map_err(|e| failed(&action, &e))
+    }
+
+    /// Tip of the checkout at `path`.
+    pub fn head_of(&self, path: &Path) -> Result<String> {
+        let repo = open_worktree(path)?;
+        let head = repo.head().and_then(|h| h.peel_to_commit());
+        head.map(|c| c.id().to_string()).map_err(|e| failed(format_args!("read the tip of {}", path.display()), &e))
+    }
+
+    /// Branch checked out at `path`; none on a detached HEAD.
+    pub fn branch_of(&self, path: &Path) -> Result<Option<String>> {
+        Ok(head_target(&open_worktree(path)?).and_then(|t| t.strip_prefix("refs/heads/").map(str::to_owned)))
+    }
+
+    /// Whether nothing in the checkout at `path` differs from its tip, ignored files aside.
+    pub fn is_clean(&self, path: &Path) -> Result<bool> {
+        is_clean(&open_worktree(path)?)
+    }
+
+    /// Linked worktrees below `folder`, whether or not their folders are still there.
+    pub fn worktrees_in(&self, folder: &Path) -> Result<Vec<PathBuf>> {
+        let repo = self.open()?;
+        let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
+        Ok(all(&repo)?.into_iter().map(|w| w.path().to_path_buf()).filter(|p| p.starts_with(&folder)).collect())
+    }
+
+    /// Brings the main checkout from `old` to `new` where it is safe: `branch` checked out, no tracked file changed.
+    ///
+    /// Gives false and changes nothing where it is not. The branch itself must have moved already.
+    pub fn follow_in_main_checkout(&self, branch: &str, old: &str, new: &str) -> Result<bool> {
+        let repo = self.open()?;
+        if head_target(&repo).as_deref() != Some(&format!("refs/heads/{branch}")) {
+            return Ok(true);
+        }
+        let action = format!("bring {} to {new}", self.root().display());
+        let tree = |sha: &str| oid(sha).and_then(|id| repo.find_commit(id).and_then(|c| c.tree()).map_err(|e| failed(&action, &e)));
+        let before = tree(old)?;
+        // HEAD names the branch, which has moved: compare files and index with what they stood on before.
+        let changed = repo
+            .diff_tree_to_workdir_with_index(Some(&before), None)
+            .map_err(|e| failed(&action, &e))?
+            .deltas()
+            .any(|d| !matches!(d.status(), git2::Delta::Untracked | git2::Delta::Ignored | git2::Delta::Unmodified));
+        if changed {
+            return Ok(false);
+        }
+        // libgit2 measures "unchanged" against HEAD, which is ahead of the files here; the program takes both trees.
+        let refreshed = self.program(&["update-index", "-q", "--refresh"], "refresh the index of the main checkout");
+        let moved = refreshed.and_then(|_| self.program(&["read-tree", "-m", "-u", old, new], &action));
+        Ok(moved.is_ok())
+    }
+
+    /// Whether the main checkout has `branch` checked out with changed tracked files.
+    pub fn main_checkout_is_dirty(&self, branch: &str) -> Result<bool> {
+        let repo = self.open()?;
+        if head_target(&repo).as_deref() != Some(&format!("refs/heads/{branch}")) {
+            return Ok(false);
+        }
+        let mut options = StatusOptions::new();
+        options.include_untracked(false).include_ignored(false);
+        let statuses = repo.statuses(Some(&mut options)).map_err(|e| failed("look at the main checkout", &e))?;
+        Ok(!statuses.is_empty())
+    }
+}
+
+fn same_place(a: &Path, b: &Path) -> bool {
+    let real = |p: &Path| {
+        p.canonicalize().ok().or_else(|| {
+            let parent = p.parent()?.canonicalize().ok()?;
+            Some(parent.join(p.file_name()?))
+        })
+    };
+    a == b || real(a).is_some_and(|a| Some(a) == real(b))
+}
+
+/// The ref that HEAD names, whether it exists or not; none on a detached HEAD.
+fn head_target(repo: &Repository) -> Option<String> {
+    repo.find_reference("HEAD").ok()?.symbolic_target().ok().flatten().map(str::to_owned)
+}
+
+fn is_clean(repo: &Repository) -> Result<bool> {
+    let mut options = StatusOptions::new();
+    options.include_untracked(true).recurse_untracked_dirs(false).include_ignored(false);
+    let statuses = repo.statuses(Some(&mut options)).map_err(|e| failed("look for changed files", &e))?;
+    Ok(statuses.is_empty())
+}
+
+/// Puts the files of a clean checkout to `target`; refuses to overwrite anything that is not in its tip.
+fn checkout(repo: &Repository, target: git2::Oid, action: &str) -> Result<()> {
+    let commit = repo.find_commit(target).map_err(|e| failed(action, &e))?;
+    let mut builder = CheckoutBuilder::new();
+    builder.safe();
+    repo.checkout_tree(commit.as_object(), Some(&mut builder)).map_err(|e| failed(action, &e))
+}
+
+/// Drops the metadata of a worktree whose folder is gone.
+fn prune(worktree: &Worktree, path: &Path) -> Result<()> {
+    if let Ok(WorktreeLockStatus::Locked(reason)) = worktree.is_locked() {
+        return Err(Error::new(
+            ErrorCode::Git,
+            format!("the worktree {} is locked ({})", path.display(), reason.unwrap_or_default()),
+        )
+        .with_hint(format!("run `git worktree unlock {}`", path.display())));
+    }
+    worktree.prune(None).map_err(|e| failed(format_args!("forget the worktree {}", path.display()), &e))
+}
+
+/// A folder that is no worktree of ours stays, under another name.
+fn move_aside(path: &Path) -> Result<()> {
+    if fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none()) {
+        return fs::remove_dir(path).map_err(|e| Error::io("remove the empty folder", path, e));
+    }
+    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let free = (1..).map(|n| path.with_file_name(format!("{name}+found-{n}"))).find(|p| !p.exists());
+    let Some(free) = free else { return Ok(()) };
+    fs::rename(path, &free).map_err(|e| Error::io("move aside", path, e))
+}

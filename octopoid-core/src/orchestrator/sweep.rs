@@ -1,0 +1,192 @@
+//! Worktrees that nobody needs any more, and questions about a task's work in the repository.
+
+use std::{path::PathBuf, time::Duration};
+
+use serde::Serialize;
+
+use super::context::Context;
+use crate::{
+    config::Paths,
+    engine::Engine,
+    error::{Error, ErrorCode, Result},
+    git::Repo,
+    id::TaskId,
+    model::{QueueKind, Task},
+    queue::Octopoid,
+};
+
+/// How long the worktree of a merged task stays.
+const DONE: Duration = Duration::from_secs(3600);
+/// How long the worktree of a failed or cancelled task stays.
+const FAILED: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Why a worktree stays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kept {
+    /// Its task is not finished.
+    Unfinished,
+    /// Somebody works in it.
+    InUse,
+    /// Its task ended a short time ago.
+    Recent,
+    /// It is not one that Octopoid made.
+    Foreign,
+}
+
+/// One worktree.
+#[derive(Debug, Clone, Serialize)]
+pub struct WorktreeState {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its task.
+    pub task_id: Option<TaskId>,
+    /// Where the task is.
+    pub queue: Option<String>,
+    /// Branch checked out; null for the checkouts of reviews and landings.
+    pub branch: Option<String>,
+    /// Whether it holds uncommitted changes; they are committed before it goes.
+    pub dirty: bool,
+    /// Why it stays; null when it can go.
+    pub kept: Option<Kept>,
+    /// Whether it was removed just now.
+    pub removed: bool,
+}
+
+async fn states(engine: &Engine, repo: &Repo, paths: &Paths, young: bool) -> Result<Vec<WorktreeState>> {
+    let (folder, reader) = (paths.worktrees(), repo.clone());
+    let found = blocking(move || {
+        let places = reader.worktrees_in(&folder)?;
+        Ok(places
+            .into_iter()
+            .map(|path| {
+                let branch = reader.branch_of(&path).ok().flatten();
+                let dirty = path.exists() && !reader.is_clean(&path).unwrap_or(false);
+                (path, branch, dirty)
+            })
+            .collect::<Vec<_>>())
+    })
+    .await?;
+    let mut states = Vec::new();
+    for (path, branch, dirty) in found {
+        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let (id, purpose) = name.split_once('+').map_or((name.as_str(), None), |(id, purpose)| (id, Some(purpose)));
+        let task = match TaskId::parse(id) {
+            Ok(id) => match engine.task(&id).await {
+                Ok(task) => Some(task),
+                Err(error) if error.code() == ErrorCode::NotFound => None,
+                Err(error) => return Err(error),
+            },
+            Err(_) => None,
+        };
+        let kept = match &task {
+            None => Some(Kept::Foreign),
+            Some(task) => why_kept(task, purpose.is_some(), young, engine),
+        };
+        states.push(WorktreeState {
+            task_id: task.as_ref().map(|t| t.id.clone()),
+            queue: task.map(|t| t.queue.to_string()),
+            path,
+            branch,
+            dirty,
+            kept,
+            removed: false,
+        });
+    }
+    Ok(states)
+}
+
+fn why_kept(task: &Task, is_checkout: bool, young: bool, engine: &Engine) -> Option<Kept> {
+    if task.claim_token.is_some() {
+        return Some(Kept::InUse);
+    }
+    let age = task.completed_at.map(|at| engine.now().since(at));
+    match (task.kind(), age) {
+        // A checkout of a review or a landing that is over holds nothing of its own.
+        _ if is_checkout => None,
+        (QueueKind::Done, Some(age)) if young || age > DONE => None,
+        (QueueKind::Failed | QueueKind::Cancelled, Some(age)) if age > FAILED => None,
+        (QueueKind::Done | QueueKind::Failed | QueueKind::Cancelled, _) => Some(Kept::Recent),
+        _ => Some(Kept::Unfinished),
+    }
+}
+
+async fn remove(repo: &Repo, states: &mut [WorktreeState]) -> Result<()> {
+    for state in states.iter_mut().filter(|s| s.kept.is_none()) {
+        let (repo, path) = (repo.clone(), state.path.clone());
+        let id = state.task_id.as_ref().map(ToString::to_string).unwrap_or_default();
+        blocking(move || repo.remove_worktree(&path, &format!("{id}/swept"))).await?;
+        state.removed = true;
+    }
+    Ok(())
+}
+
+/// Removes, in the background, what has been finished for long enough.
+pub(super) async fn old_worktrees(cx: &Context) -> Result<()> {
+    let mut found = states(&cx.engine, &cx.repo, &cx.paths, false).await?;
+    remove(&cx.repo, &mut found).await
+}
+
+pub(super) async fn look(octopoid: &Octopoid) -> Result<Vec<WorktreeState>> {
+    let (repo, paths) = (Repo::at(octopoid.root())?, Paths::new(octopoid.root()));
+    states(octopoid.engine(), &repo, &paths, true).await
+}
+
+pub(super) async fn clean(octopoid: &Octopoid) -> Result<Vec<WorktreeState>> {
+    let mut found = look(octopoid).await?;
+    remove(&Repo::at(octopoid.root())?, &mut found).await?;
+    Ok(found)
+}
+
+/// The tip of a task's work, wherever it is still to be found.
+fn head_of(repo: &Repo, task: &Task) -> Result<Option<String>> {
+    match repo.branch_tip(&task.work_branch())? {
+        Some(tip) => Ok(Some(tip)),
+        None => Ok(task.head_sha.clone()),
+    }
+}
+
+pub(super) async fn diff(octopoid: &Octopoid, id: &TaskId) -> Result<String> {
+    let task = octopoid.engine().task(id).await?;
+    let repo = Repo::at(octopoid.root())?;
+    blocking(move || {
+        let Some(head) = head_of(&repo, &task)? else {
+            return Err(Error::not_found("work for task", &task.id).with_hint(format!("`octopoid why {}` tells where it is", task.id)));
+        };
+        let base = match &task.base_sha {
+            Some(base) => base.clone(),
+            None => repo.branch_tip(&task.branch)?.unwrap_or_else(|| head.clone()),
+        };
+        let from = repo.merge_base(&base, &head)?.unwrap_or(base);
+        repo.patch(&from, &head)
+    })
+    .await
+}
+
+pub(super) async fn merged_sha(octopoid: &Octopoid, id: &TaskId) -> Result<Option<String>> {
+    let task = octopoid.engine().task(id).await?;
+    let repo = Repo::at(octopoid.root())?;
+    let remote = octopoid.settings().config.repo.remote.clone();
+    blocking(move || {
+        let remote = match remote {
+            Some(remote) => Some(remote),
+            None => repo.default_remote()?,
+        };
+        let tip = match &remote {
+            Some(remote) => {
+                repo.fetch(remote)?;
+                repo.remote_tip(remote, &task.branch)?
+            }
+            None => repo.branch_tip(&task.branch)?,
+        };
+        let (Some(tip), Some(head)) = (tip, head_of(&repo, &task)?) else { return Ok(None) };
+        Ok(repo.is_ancestor(&head, &tip)?.then_some(head))
+    })
+    .await
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|e| Error::new(ErrorCode::Internal, format!("git work stopped: {e}")))?
+}

@@ -1,0 +1,331 @@
+//! Work: a worktree, an agent in it, the checks on its commit, and the evidence handed in.
+
+use std::path::{Path, PathBuf};
+
+use globset::{Glob, GlobSetBuilder};
+
+use super::{
+    checks::{Place, Ran},
+    worker::{Worker, failure_of},
+};
+use crate::{
+    agent::{Reported, outcome::tail},
+    config::MergeMethod,
+    error::{Error, ErrorCode, Result},
+    flow::Step,
+    git::{Checkout, Merged, Repo, Standing},
+    lifecycle::{Command, Failure},
+    model::{AttemptOutcome, Evidence, QueueName, Role},
+    role::Outcome,
+};
+
+/// A worktree that is ready for an agent.
+struct Ready {
+    base_sha: String,
+    head_sha: String,
+    conflict: Vec<String>,
+    created: bool,
+}
+
+impl Worker {
+    pub(super) async fn work(&self) -> Result<()> {
+        if let Some(limit) = self.cx.config.budget.tokens_per_task {
+            let spent = self.cx.engine.spent_on(&self.run.task).await?.tokens;
+            if spent >= limit {
+                let reason = format!("it used {spent} tokens; budget.tokens_per_task allows {limit}");
+                return self.fail(Failure::OverBudget, reason, Evidence::default(), Default::default(), None).await;
+            }
+        }
+        let worktree = self.cx.paths.worktree(&self.run.task);
+        let dir = self.prepare_dir()?;
+        let resolves = self.attempt()?.role == Role::conflict();
+        let base_tip = match self.cx.base_tip(&self.task.branch).await {
+            Ok(tip) => tip,
+            Err(error) if error.code() == ErrorCode::Offline => {
+                return self.fail(Failure::Remote, error.to_string(), Evidence::default(), Default::default(), None).await;
+            }
+            Err(error) => return Err(error),
+        };
+        let begun = self.attempt()?.base_sha.clone();
+        let ready = match &begun {
+            // Taken up after a restart: the worktree belongs to an agent that may be at work in it.
+            Some(base) => self.look_at_worktree(&worktree, base.clone(), resolves).await?,
+            None => self.prepare_worktree(&worktree, base_tip, resolves).await?,
+        };
+        if ready.created {
+            if let Some(setup) = self.cx.config.repo.setup.clone() {
+                let place = Place { task: &self.task, worktree: &worktree, dir: &dir, mark: &self.run.mark, sha: &ready.head_sha };
+                match self.cx.run_command(&place, "setup", &setup, &mut self.stop.subscribe()).await? {
+                    Ran::Ended(result) if result.passed => {}
+                    Ran::Ended(result) | Ran::Missing(result) => {
+                        let reason = format!("repo.setup {:?} failed\n\n{}", result.command, result.tail);
+                        return self.fail(Failure::CheckMissing, reason, Evidence::default(), Default::default(), None).await;
+                    }
+                    Ran::Stopped => return self.release("the orchestrator was told to stop").await,
+                }
+            }
+        }
+        if begun.is_none() {
+            let command = Command::Begin { token: self.run.token.clone(), base_sha: ready.base_sha.clone() };
+            self.cx.apply(&self.run, command).await?;
+        }
+        self.cx.tell(&self.task, format!("{} works on attempt {} in {}", self.run.agent, self.attempt()?.number, self.cx.paths.shown(&worktree)));
+
+        let mut assignment = self.assignment(&worktree, &dir, &ready.base_sha, &ready.head_sha).await?;
+        assignment.conflict = ready.conflict.clone();
+        assignment.resume = self.session_to_resume().await?;
+        let played = self.play(&assignment).await;
+
+        // Whatever came of it: nothing that was made is left uncommitted or unreachable.
+        let evidence = self.collect(&worktree, &ready.base_sha).await?;
+        let outcome = match played {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                let evidence = Evidence { tail: Some(tail(&error.message, 4000)), ..evidence };
+                return self.fail(error.failure, error.message, evidence, Default::default(), error.retry_at).await;
+            }
+        };
+        self.hand_in(&worktree, &dir, &ready, evidence, outcome).await
+    }
+
+    /// Decides from evidence what the attempt came to.
+    async fn hand_in(&self, worktree: &Path, dir: &Path, ready: &Ready, evidence: Evidence, outcome: Outcome) -> Result<()> {
+        if self.stopped() {
+            return self.release("ended from outside; the work is kept").await;
+        }
+        let reading = outcome.reading.clone();
+        let usage = reading.usage.clone();
+        let code = match outcome.ending {
+            Some(crate::agent::Ending::Exited(code)) => Some(code),
+            _ => None,
+        };
+        let signal = match outcome.ending {
+            Some(crate::agent::Ending::Signaled(signal)) => Some(signal),
+            _ => None,
+        };
+        let mut evidence = Evidence {
+            summary: reading.summary.clone(),
+            session_id: reading.session_id.clone(),
+            exit_code: code,
+            signal,
+            no_change: reading.reported == Some(Reported::NoChange),
+            ..evidence
+        };
+        let token = self.run.token.clone();
+        if let Some((failure, reason, retry_at)) = failure_of(&outcome) {
+            evidence.tail = Some(outcome.tail.clone()).filter(|t| !t.is_empty());
+            return self.fail(failure, reason, evidence, usage, retry_at).await;
+        }
+        match reading.reported {
+            Some(Reported::Failed) => {
+                let reason = reading.summary.unwrap_or_else(|| "the agent says that it failed".into());
+                evidence.tail = Some(outcome.tail);
+                return self.fail(Failure::AgentReported, reason, evidence, usage, None).await;
+            }
+            Some(Reported::Question) => {
+                let question = reading.summary.unwrap_or_else(|| "the agent asks, but not what".into());
+                self.cx.tell(&self.task, format!("asks: {question}"));
+                self.cx.apply(&self.run, Command::Ask { token, question, evidence: Box::new(evidence), usage }).await?;
+                return self.collected();
+            }
+            Some(Reported::NeedsContinuation) => {
+                let reason = reading.summary.unwrap_or_else(|| "more turns are needed".into());
+                self.cx.tell(&self.task, "needs more turns");
+                self.cx.apply(&self.run, Command::Continue { token, reason, evidence: Box::new(evidence), usage }).await?;
+                return self.collected();
+            }
+            Some(Reported::Done | Reported::NoChange) | None => {}
+        }
+        if evidence.commits == 0 && !evidence.no_change {
+            evidence.tail = Some(outcome.tail);
+            return self.fail(Failure::NoChanges, "the agent ended well, but nothing was changed".into(), evidence, usage, None).await;
+        }
+        if let Some((failure, reason)) = self.examine(ready, &evidence).await? {
+            return self.fail(failure, reason, evidence, usage, None).await;
+        }
+
+        let head = evidence.head_sha.clone().unwrap_or_default();
+        let flow = self.cx.engine.rules().flows.get(&self.task.flow)?;
+        let wants_checks = flow.exit(&QueueName::claimed()).is_some_and(|t| t.runs.contains(&Step::RunTests));
+        let checks = if wants_checks { self.cx.checks_of(&self.task) } else { Vec::new() };
+        let place = Place { task: &self.task, worktree, dir, mark: &self.run.mark, sha: &head };
+        match self.cx.run_checks(&place, &checks, &mut self.stop.subscribe()).await? {
+            Ok(results) => evidence.checks = results,
+            Err(Ran::Missing(result)) => {
+                let reason = format!("the program of {:?} is not there\n\n{}", result.command, result.tail);
+                return self.fail(Failure::CheckMissing, reason, evidence, usage, None).await;
+            }
+            Err(_) => return self.release("ended from outside; the work is kept").await,
+        }
+        self.put_check_products_away(worktree, dir, &head).await?;
+        if let Some(red) = evidence.checks.iter().find(|c| !c.passed) {
+            let code = red.exit_code.map_or("no exit code".to_owned(), |c| format!("exit code {c}"));
+            let reason = format!("{:?} did not pass on {head} ({code})\n\n{}", red.command, red.tail);
+            return self.fail(Failure::ChecksFailed, reason, evidence, usage, None).await;
+        }
+        if self.stopped() {
+            return self.release("ended from outside; the work is kept").await;
+        }
+        let commits = evidence.commits;
+        let command = Command::Submit { token, evidence: Box::new(evidence), usage, checks_required: !checks.is_empty() };
+        let task = self.cx.apply(&self.run, command).await?;
+        self.cx.journal.cleared("claims")?;
+        self.collected()?;
+        let passed = if checks.is_empty() { "no checks are configured".to_owned() } else { format!("{} checks passed", checks.len()) };
+        self.cx.tell(&task, format!("handed in {commits} commits, {passed}; {} is next", task.awaiting.as_deref().unwrap_or("nobody")));
+        Ok(())
+    }
+
+    /// Session of the latest attempt that was to be continued, when this claim continues it.
+    async fn session_to_resume(&self) -> Result<Option<String>> {
+        if self.attempt()?.claimed_from != QueueName::needs_continuation() {
+            return Ok(None);
+        }
+        let attempts = self.cx.engine.attempts(&self.run.task).await?;
+        let last = attempts.into_iter().rev().find(|a| a.outcome == Some(AttemptOutcome::Continued));
+        Ok(last.filter(|a| a.agent == self.run.agent).and_then(|a| a.evidence.session_id))
+    }
+
+    async fn look_at_worktree(&self, worktree: &Path, base_sha: String, resolves: bool) -> Result<Ready> {
+        let (path, branch, keep) = (worktree.to_path_buf(), self.task.work_branch(), self.cx.keep_name(&self.run));
+        let base = base_sha.clone();
+        let (head_sha, created) = self
+            .cx
+            .git(move |repo| {
+                let standing = if path.exists() { Standing::Reused } else { repo.ensure_worktree(&path, Checkout::Branch { name: &branch, base: &base }, &keep)? };
+                Ok((repo.head_of(&path)?, standing == Standing::Created))
+            })
+            .await?;
+        let conflict = if resolves { self.conflicting_files(&base_sha, &head_sha).await? } else { Vec::new() };
+        Ok(Ready { base_sha, head_sha, conflict, created })
+    }
+
+    async fn conflicting_files(&self, base: &str, head: &str) -> Result<Vec<String>> {
+        let (base, head) = (base.to_owned(), head.to_owned());
+        self.cx
+            .git(move |repo| match repo.combine(&base, &head, MergeMethod::Merge, "look")? {
+                Merged::Conflict(paths) => Ok(paths),
+                Merged::Clean(_) => Ok(Vec::new()),
+            })
+            .await
+    }
+
+    /// The worktree on the task's branch. Earlier work stays; where the base has moved on, it is merged in if that is clean.
+    async fn prepare_worktree(&self, worktree: &Path, tip: String, resolves: bool) -> Result<Ready> {
+        let (path, branch, keep) = (worktree.to_path_buf(), self.task.work_branch(), self.cx.keep_name(&self.run));
+        let title = self.task.branch.clone();
+        self.cx
+            .git(move |repo| {
+                let standing = repo.ensure_worktree(&path, Checkout::Branch { name: &branch, base: &tip }, &keep)?;
+                let head = repo.save(&path, "octopoid: work in progress")?.head;
+                repo.keep(&keep, &head)?;
+                let mut ready = Ready { base_sha: tip.clone(), head_sha: head.clone(), conflict: Vec::new(), created: standing == Standing::Created };
+                if repo.is_ancestor(&tip, &head)? {
+                    return Ok(ready);
+                }
+                if resolves {
+                    ready.conflict = repo.begin_merge(&path, &tip)?;
+                    if ready.conflict.is_empty() {
+                        ready.head_sha = repo.save(&path, &format!("Merge {title}"))?.head;
+                    }
+                    return Ok(ready);
+                }
+                match bring_up_to_date(repo, &path, &tip, &head, &title)? {
+                    Some(merged) => ready.head_sha = merged,
+                    // The conflict is the landing's business; the work stays on its old base until then.
+                    None => {
+                        let old = repo.merge_base(&tip, &head)?;
+                        ready.base_sha = old.ok_or_else(|| {
+                            Error::new(ErrorCode::Git, format!("{branch} and {title} have no common history"))
+                        })?;
+                    }
+                }
+                Ok(ready)
+            })
+            .await
+    }
+
+    /// Commits what is left, keeps the tip, and counts: what did this attempt bring?
+    async fn collect(&self, worktree: &Path, base_sha: &str) -> Result<Evidence> {
+        let (path, base) = (worktree.to_path_buf(), base_sha.to_owned());
+        let (branch, keep) = (self.task.work_branch(), self.cx.keep_name(&self.run));
+        self.cx.journal.boundary();
+        let evidence = self
+            .cx
+            .git(move |repo| {
+                if !path.exists() {
+                    // Removed by the agent or a person; the branch still has every commit.
+                    repo.ensure_worktree(&path, Checkout::Branch { name: &branch, base: &base }, &keep)?;
+                }
+                let saved = repo.save(&path, "octopoid: work in progress")?;
+                repo.keep(&keep, &saved.head)?;
+                let head = repo.reattach(&path, &branch, &keep)?;
+                repo.keep(&keep, &head)?;
+                Ok(Evidence {
+                    commits: repo.commits_between(&base, &head)?,
+                    head_sha: Some(head),
+                    saved_dirty_files: saved.was_dirty,
+                    ..Evidence::default()
+                })
+            })
+            .await;
+        self.cx.journal.boundary();
+        evidence
+    }
+
+    /// What is wrong with the commits themselves.
+    async fn examine(&self, ready: &Ready, evidence: &Evidence) -> Result<Option<(Failure, String)>> {
+        let head = evidence.head_sha.clone().unwrap_or_default();
+        let (base, globs) = (ready.base_sha.clone(), self.task.paths.clone());
+        let resolves = self.attempt()?.role == Role::conflict();
+        self.cx
+            .git(move |repo| {
+                if !globs.is_empty() {
+                    let outside = outside_paths(repo, &base, &head, &globs)?;
+                    if !outside.is_empty() {
+                        let reason = format!("only {} may be changed, but these were too: {}", globs.join(" "), outside.join(", "));
+                        return Ok(Some((Failure::OutsidePaths, reason)));
+                    }
+                }
+                if resolves {
+                    let marked = repo.conflict_markers(&base, &head)?;
+                    if !marked.is_empty() {
+                        return Ok(Some((Failure::MergeConflict, format!("conflict markers are left in {}", marked.join(", ")))));
+                    }
+                    if let Merged::Conflict(paths) = repo.combine(&base, &head, MergeMethod::Merge, "look")? {
+                        return Ok(Some((Failure::MergeConflict, format!("still in conflict: {}", paths.join(", ")))));
+                    }
+                }
+                Ok(None)
+            })
+            .await
+    }
+
+    /// Files that the checks made in the worktree must not become part of the next attempt's work.
+    async fn put_check_products_away(&self, worktree: &Path, dir: &Path, head: &str) -> Result<()> {
+        let (path, to): (PathBuf, PathBuf) = (worktree.to_path_buf(), dir.join("check-products"));
+        let head = head.to_owned();
+        self.cx.git(move |repo| repo.set_aside(&path, &head, &to)).await
+    }
+}
+
+/// Merges the moved base into earlier work and moves the branch and its worktree there; none when that conflicts.
+fn bring_up_to_date(repo: &Repo, path: &Path, tip: &str, head: &str, base_name: &str) -> Result<Option<String>> {
+    // The work is the first parent, so that the agent's own history stays in front.
+    match repo.combine(head, tip, MergeMethod::Merge, &format!("Merge {base_name}"))? {
+        Merged::Clean(candidate) => {
+            repo.forward(path, head, &candidate.sha)?;
+            Ok(Some(candidate.sha))
+        }
+        Merged::Conflict(_) => Ok(None),
+    }
+}
+
+fn outside_paths(repo: &Repo, base: &str, head: &str, globs: &[String]) -> Result<Vec<String>> {
+    let mut set = GlobSetBuilder::new();
+    for glob in globs {
+        set.add(Glob::new(glob).map_err(|e| Error::invalid(format!("{glob:?} is not a path pattern: {e}")))?);
+    }
+    let set = set.build().map_err(|e| Error::invalid(format!("the task's paths cannot be used: {e}")))?;
+    Ok(repo.changed_files(base, head)?.into_iter().map(|c| c.path).filter(|p| !set.is_match(p)).collect())
+}

@@ -1,0 +1,149 @@
+//! The writer thread: everything that waits is written in one transaction and acknowledged after one sync.
+
+use std::{fmt, path::PathBuf, sync::mpsc};
+
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::oneshot;
+
+use super::store_error;
+use crate::error::{Error, ErrorCode, Result};
+
+/// Requests that share one commit, at most.
+const BATCH: usize = 512;
+
+/// Why a request was not written.
+pub(super) enum Stop {
+    /// It was refused; nothing is wrong with the database.
+    Refused(Error),
+    /// The database failed.
+    Failed(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Stop {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Tells the sender the answer, once the batch is on the disk or has failed.
+type Answer = Box<dyn FnOnce(Option<&rusqlite::Error>) + Send>;
+/// Does the work of one request inside its savepoint, or learns why there is none; true keeps what it wrote.
+type Job = Box<dyn FnOnce(std::result::Result<&Connection, &rusqlite::Error>) -> (bool, Answer) + Send>;
+
+/// Hands requests to the thread.
+pub(super) struct Writer {
+    jobs: Option<mpsc::Sender<Job>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+    path: PathBuf,
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Writer {
+    pub(super) fn start(connection: Connection, path: PathBuf) -> Result<Self> {
+        let (jobs, inbox) = mpsc::channel::<Job>();
+        let thread = std::thread::Builder::new()
+            .name("octopoid-writer".into())
+            .spawn(move || serve(connection, &inbox))
+            .map_err(|e| Error::io("start a thread for", &path, e))?;
+        Ok(Self { jobs: Some(jobs), thread: Some(thread), path })
+    }
+
+    /// Runs `work` in the next batch and waits until its result is durable.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> std::result::Result<T, Stop> + Send + 'static,
+    ) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        let path = self.path.clone();
+        let job: Job = Box::new(move |place| {
+            let result = match place {
+                Ok(savepoint) => work(savepoint),
+                Err(error) => Err(Stop::Failed(same(error))),
+            };
+            let keep = result.is_ok();
+            let tell: Answer = Box::new(move |commit_error| {
+                let result = match (result, commit_error) {
+                    (Err(Stop::Refused(error)), _) => Err(error),
+                    (Err(Stop::Failed(error)), _) => Err(store_error(&path, "write", error)),
+                    (Ok(_), Some(error)) => Err(store_error(&path, "write", same(error))),
+                    (Ok(value), None) => Ok(value),
+                };
+                // The sender may have gone away; the write stands all the same.
+                let _ = reply.send(result);
+            });
+            (keep, tell)
+        });
+        let gone = || Error::new(ErrorCode::StoreUnavailable, format!("the writer of {} has stopped", self.path.display()));
+        self.jobs.as_ref().ok_or_else(gone)?.send(job).map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+}
+
+/// The same facts once more: an error of the whole batch goes to each of its requests.
+fn same(error: &rusqlite::Error) -> rusqlite::Error {
+    match error {
+        rusqlite::Error::SqliteFailure(code, text) => rusqlite::Error::SqliteFailure(*code, text.clone()),
+        other => rusqlite::Error::ToSqlConversionFailure(other.to_string().into()),
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread was reported to whoever waited for it.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn serve(mut connection: Connection, inbox: &mpsc::Receiver<Job>) {
+    while let Ok(first) = inbox.recv() {
+        let mut batch = vec![first];
+        while batch.len() < BATCH {
+            match inbox.try_recv() {
+                Ok(job) => batch.push(job),
+                Err(_) => break,
+            }
+        }
+        let mut answers = Vec::with_capacity(batch.len());
+        let outcome = write_batch(&mut connection, batch, &mut answers);
+        for answer in answers {
+            answer(outcome.as_ref().err());
+        }
+    }
+}
+
+fn write_batch(connection: &mut Connection, batch: Vec<Job>, answers: &mut Vec<Answer>) -> rusqlite::Result<()> {
+    let mut transaction = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
+        Ok(transaction) => transaction,
+        Err(error) => {
+            answers.extend(batch.into_iter().map(|job| job(Err(&error)).1));
+            return Err(error);
+        }
+    };
+    let mut wrote = false;
+    for job in batch {
+        let mut savepoint = match transaction.savepoint() {
+            Ok(savepoint) => savepoint,
+            Err(error) => {
+                answers.push(job(Err(&error)).1);
+                continue;
+            }
+        };
+        let (keep, answer) = job(Ok(&savepoint));
+        answers.push(answer);
+        if keep {
+            savepoint.commit()?;
+            wrote = true;
+        } else {
+            savepoint.rollback()?;
+        }
+    }
+    if wrote { transaction.commit() } else { transaction.rollback() }
+}
