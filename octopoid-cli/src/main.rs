@@ -1,1 +1,7 @@
-fn main(){}
+//! The `octopoid` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(octopoid_cli::run(std::env::args_os().collect()))
+}

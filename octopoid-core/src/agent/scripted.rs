@@ -29,6 +29,7 @@ pub struct Play {
     /// Only when the prompt contains this text.
     pub prompt_contains: Option<String>,
     /// What to do, in order.
+    #[serde(with = "yaml_serde::with::singleton_map_recursive")]
     pub steps: Vec<Act>,
 }
 
