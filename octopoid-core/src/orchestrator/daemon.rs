@@ -154,6 +154,7 @@ impl Daemon {
         for id in self.cx.engine.expire().await? {
             tracing::warn!(task = %id, "its lease ran out");
         }
+        self.stop_lost().await?;
         if self.last_sweep.is_none_or(|at| at.elapsed() > SWEEP) {
             self.last_sweep = Some(Instant::now());
             let cx = Arc::clone(&self.cx);
@@ -189,6 +190,21 @@ impl Daemon {
             pause = pause.min(at.since(self.cx.now()).max(SOON));
         }
         Ok(pause)
+    }
+
+    /// Ends the work on claims that a person or a newer claim has taken away.
+    async fn stop_lost(&self) -> Result<()> {
+        if self.running.is_empty() {
+            return Ok(());
+        }
+        let claimed = self.cx.engine.claimed().await?;
+        for handle in self.running.values() {
+            let ours = claimed.iter().any(|t| t.id == handle.run.task && t.claim_token.as_deref() == Some(&handle.run.token));
+            if !ours {
+                handle.stop.send_if_modified(|stop| !std::mem::replace(stop, true));
+            }
+        }
+        Ok(())
     }
 
     async fn over_budget(&self) -> Result<bool> {
