@@ -37,7 +37,7 @@ pub(crate) fn report(args: cli::Report, output: &Output) -> Result<u8, Error> {
     Ok(0)
 }
 
-pub(crate) fn scripted(script: &Path, output: &Output) -> Result<u8, Error> {
+pub(crate) fn scripted(script: &Path) -> Result<u8, Error> {
     let mut prompt = String::new();
     std::io::stdin().read_to_string(&mut prompt).map_err(|e| Error::io("read", Path::new("standard input"), e))?;
     let mut failed = None;
@@ -50,9 +50,6 @@ pub(crate) fn scripted(script: &Path, output: &Output) -> Result<u8, Error> {
     let code = scripted::play(script, &prompt, &config::process_env, &mut say)?;
     match failed {
         Some(e) => Err(Error::io("write to", Path::new("standard output"), e)),
-        None => {
-            output.message("");
-            Ok(u8::try_from(code).unwrap_or(1))
-        }
+        None => Ok(u8::try_from(code).unwrap_or(1)),
     }
 }

@@ -54,7 +54,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<u8, Error> {
         Command::Doctor => narrow(doctor::run(global, output)),
         Command::Completions { shell } => settings::completions(shell, output),
         Command::Man => settings::man(output),
-        Command::ScriptedAgent { script } => attempt::scripted(&script, output),
+        Command::ScriptedAgent { script } => attempt::scripted(&script),
     }
 }
 

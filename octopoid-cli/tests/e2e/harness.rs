@@ -223,10 +223,6 @@ impl Project {
         Running(command.spawn().unwrap())
     }
 
-    pub fn start_log(&self) -> String {
-        self.read("../start.log")
-    }
-
     /// What must hold at the end of every story.
     #[track_caller]
     pub fn closing_checks(&self) {

@@ -55,6 +55,25 @@ impl Repo {
         Ok(Merged::Clean(Candidate { sha: sha.to_string(), tree: tree.to_string() }))
     }
 
+    /// Files that both sides changed, so that `combine` would fail; none when it would not.
+    pub fn conflicts_between(&self, base: &str, head: &str) -> Result<Vec<String>> {
+        let repo = self.open()?;
+        let action = format!("combine {head} with {base}");
+        let commit = |sha: &str| oid(sha).and_then(|id| repo.find_commit(id).map_err(|e| failed(&action, &e)));
+        let (base, head) = (commit(base)?, commit(head)?);
+        let index = repo.merge_commits(&base, &head, None).map_err(|e| failed(&action, &e))?;
+        Ok(conflicts(&index))
+    }
+
+    /// Files in conflict of the merge that is under way in the checkout at `path`; none when no merge is.
+    pub fn merge_under_way(&self, path: &std::path::Path) -> Result<Option<Vec<String>>> {
+        let repo = Repository::open(path).map_err(|e| failed(format_args!("open {}", path.display()), &e))?;
+        if repo.state() != git2::RepositoryState::Merge {
+            return Ok(None);
+        }
+        Ok(Some(conflicts(&repo.index().map_err(|e| failed("read the index", &e))?)))
+    }
+
     fn commit_tree(&self, repo: &Repository, tree: Oid, message: &str, head: &Commit<'_>, parents: &[&Commit<'_>]) -> Result<Oid> {
         let action = "write the merged commit";
         let tree = repo.find_tree(tree).map_err(|e| failed(action, &e))?;

@@ -4,6 +4,7 @@
 //! overwritten is committed and kept under `refs/octopoid/keep/` first.
 
 mod diff;
+mod lock;
 mod merge;
 mod remote;
 mod worktree;

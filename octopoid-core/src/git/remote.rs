@@ -27,12 +27,13 @@ impl Repo {
             &["push", "--quiet", &lease, remote, &format!("{new}:{full}")],
             &format!("push {branch} to {remote}"),
         );
-        match pushed {
-            Ok(_) => {}
-            Err(error) if error.to_string().contains("stale info") || error.to_string().contains("fetch first") => {
+        if let Err(error) = pushed {
+            // Whatever the remote said: the question is whether somebody else was first.
+            self.fetch(remote)?;
+            if self.remote_tip(remote, branch)?.is_some_and(|tip| tip != old) {
                 return Err(Error::new(ErrorCode::VersionConflict, format!("branch {branch} moved on {remote} at the same time")));
             }
-            Err(error) => return Err(error),
+            return Err(error);
         }
         self.verify_pushed(remote, &full, new)
     }
@@ -54,7 +55,7 @@ impl Repo {
 
     /// Runs the `git` program in the main checkout and gives what it printed.
     pub(super) fn program(&self, args: &[&str], action: &str) -> Result<String> {
-        let fail = |what: String| Error::new(ErrorCode::Git, format!("cannot {action}: {what}"));
+        let fail = |what: String| Error::new(ErrorCode::Offline, format!("cannot {action}: {what}"));
         let io = |e: std::io::Error| fail(e.to_string());
         let scratch = || -> std::io::Result<File> {
             let path = std::env::temp_dir().join(format!("octopoid-git-{}-{:?}", std::process::id(), Instant::now()));

@@ -13,6 +13,9 @@ use git2::{
 use super::{Repo, failed, oid, signature};
 use crate::error::{Error, ErrorCode, Result};
 
+/// File in a worktree's metadata that says that it was made to its end.
+const COMPLETE: &str = "octopoid-complete";
+
 /// What was found at a worktree's place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
@@ -72,7 +75,10 @@ impl Repo {
         let mut standing = Standing::Created;
         if let Some(worktree) = ours {
             if path.exists() && worktree.validate().is_ok() {
-                return self.set_right(path, want, keep_as);
+                if is_complete(path) {
+                    return self.set_right(path, want, keep_as);
+                }
+                // A crash in the middle of making it: nobody has worked in it, and its files are not all there.
             }
             if path.exists() {
                 move_aside(path)?;
@@ -93,10 +99,10 @@ impl Repo {
         }
         let name = admin_name(path);
         // Metadata of that name whose folder is somewhere else or gone.
-        if let Ok(stale) = repo.find_worktree(&name) {
-            if stale.validate().is_err() {
-                prune(&stale, path)?;
-            }
+        match repo.find_worktree(&name) {
+            Ok(stale) if stale.validate().is_err() => prune(&stale, path)?,
+            Ok(_) => {}
+            Err(_) => remove_half_made(&repo.commondir().join("worktrees").join(&name))?,
         }
         let action = format!("create the worktree {}", path.display());
         match want {
@@ -136,7 +142,8 @@ impl Repo {
                 branch.delete().map_err(|e| failed(&action, &e))?;
             }
         }
-        Ok(())
+        let mark = open_worktree(path)?.path().join(COMPLETE);
+        fs::write(&mark, "").map_err(|e| Error::io("write", &mark, e))
     }
 
     /// A valid worktree of ours: bring it onto what is wanted without losing what it has.
@@ -193,6 +200,10 @@ impl Repo {
             return Ok(Saved { head: head.id().to_string(), was_dirty: false });
         }
         let mut index = repo.index().map_err(|e| failed(&action, &e))?;
+        if index.has_conflicts() {
+            // Not resolved, so not merged: what is there is kept as the work's own, and the merge stays to be done.
+            merged.clear();
+        }
         index.add_all(["*"], IndexAddOption::DEFAULT, None).map_err(|e| failed(&action, &e))?;
         index.update_all(["*"], None).map_err(|e| failed(&action, &e))?;
         index.write().map_err(|e| failed(&action, &e))?;
@@ -207,7 +218,7 @@ impl Repo {
         let commit = repo
             .commit(Some("HEAD"), &author, &author, message, &tree, &parents)
             .map_err(|e| failed(&action, &e))?;
-        if !merged.is_empty() {
+        if repo.state() == RepositoryState::Merge {
             repo.cleanup_state().map_err(|e| failed(&action, &e))?;
         }
         Ok(Saved { head: commit.to_string(), was_dirty: true })
@@ -360,6 +371,19 @@ impl Repo {
         options.include_untracked(false).include_ignored(false);
         let statuses = repo.statuses(Some(&mut options)).map_err(|e| failed("look at the main checkout", &e))?;
         Ok(!statuses.is_empty())
+    }
+}
+
+/// Whether the worktree was made to its end: its mark is written last.
+fn is_complete(path: &Path) -> bool {
+    open_worktree(path).is_ok_and(|repo| repo.path().join(COMPLETE).exists())
+}
+
+/// Metadata that git does not take for a worktree: a crash came before it was complete.
+fn remove_half_made(admin: &Path) -> Result<()> {
+    match fs::remove_dir_all(admin) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove the half-made", admin, e)),
+        _ => Ok(()),
     }
 }
 

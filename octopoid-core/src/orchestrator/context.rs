@@ -88,7 +88,7 @@ impl Context {
         self.git(move |repo| {
             let (tip, place) = match &remote {
                 Some(remote) => {
-                    repo.fetch(remote).map_err(|e| Error::new(ErrorCode::Offline, e.to_string()))?;
+                    repo.fetch(remote)?;
                     (repo.remote_tip(remote, &branch)?, format!("the remote {remote}"))
                 }
                 None => (repo.branch_tip(&branch)?, "the repository".to_owned()),

@@ -94,8 +94,13 @@ impl Worker {
                 }
                 Verified::Red(red) => return self.red_after_rebase(&base, &candidate, red).await,
             }
-            if self.move_base(&base, &candidate).await? {
-                return self.finish(&base, &candidate.sha).await;
+            match self.move_base(&base, &candidate).await {
+                Ok(true) => return self.finish(&base, &candidate.sha).await,
+                Ok(false) => {}
+                Err(error) if error.code() == ErrorCode::Offline => {
+                    return self.fail(Failure::Remote, error.to_string(), Evidence::default(), Default::default(), None).await;
+                }
+                Err(error) => return Err(error),
             }
             self.cx.tell(&self.task, format!("{} moved meanwhile; combining again", self.task.branch));
         }

@@ -4,6 +4,7 @@ use std::{
     fs::{self, File, TryLockError},
     io::Write as _,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,9 @@ use crate::{
     config::Paths,
     error::{Error, ErrorCode, Result},
 };
+
+/// A killed orchestrator's lock may outlive it for a moment, in a child that it was just starting.
+const HANDOVER: Duration = Duration::from_secs(3);
 
 /// What `daemon.json` tells.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -75,17 +79,23 @@ impl Lock {
             .write(true)
             .open(&path)
             .map_err(|e| Error::io("open", &path, e))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let who = DaemonInfo::read(paths).map_or("another process".to_owned(), |d| format!("process {}", d.process.pid));
-                return Err(Error::new(
-                    ErrorCode::AlreadyRunning,
-                    format!("an orchestrator of {} runs already: {who}", paths.root().display()),
-                )
-                .with_hint("`octopoid status` shows what it does, `octopoid stop` ends it"));
+        let begun = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if DaemonInfo::read_alive(paths).is_none() && begun.elapsed() < HANDOVER => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                Err(TryLockError::WouldBlock) => {
+                    let who = DaemonInfo::read(paths).map_or("another process".to_owned(), |d| format!("process {}", d.process.pid));
+                    return Err(Error::new(
+                        ErrorCode::AlreadyRunning,
+                        format!("an orchestrator of {} runs already: {who}", paths.root().display()),
+                    )
+                    .with_hint("`octopoid status` shows what it does, `octopoid stop` ends it"));
+                }
+                Err(TryLockError::Error(e)) => return Err(Error::io("lock", &path, e)),
             }
-            Err(TryLockError::Error(e)) => return Err(Error::io("lock", &path, e)),
         }
         let pid = supervise::current().pid;
         file.set_len(0).and_then(|()| writeln!(file, "{pid}")).map_err(|e| Error::io("write", &path, e))?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{
     daemon::Daemon,
     journal::Run,
+    lock::DaemonInfo,
     worker::{Handle, Worker},
 };
 use crate::{
@@ -15,6 +16,12 @@ use crate::{
 
 impl Daemon {
     pub(super) async fn reconcile(&mut self) -> Result<()> {
+        // A file that names a process which is gone: the last orchestrator was killed, perhaps while it held a lock.
+        if DaemonInfo::read(&self.cx.paths).is_some() {
+            for lock in self.cx.git(crate::git::Repo::clear_stale_locks).await? {
+                tracing::warn!("removed the stale lock {}", lock.display());
+            }
+        }
         let claimed = self.cx.engine.claimed().await?;
         let open = self.cx.journal.open_runs()?;
         // Leases first: time may have passed, and the sweep must not take what is about to be taken up.

@@ -202,12 +202,7 @@ impl Worker {
 
     async fn conflicting_files(&self, base: &str, head: &str) -> Result<Vec<String>> {
         let (base, head) = (base.to_owned(), head.to_owned());
-        self.cx
-            .git(move |repo| match repo.combine(&base, &head, MergeMethod::Merge, "look")? {
-                Merged::Conflict(paths) => Ok(paths),
-                Merged::Clean(_) => Ok(Vec::new()),
-            })
-            .await
+        self.cx.git(move |repo| repo.conflicts_between(&base, &head)).await
     }
 
     /// The worktree on the task's branch. Earlier work stays; where the base has moved on, it is merged in if that is clean.
@@ -217,6 +212,10 @@ impl Worker {
         self.cx
             .git(move |repo| {
                 let standing = repo.ensure_worktree(&path, Checkout::Branch { name: &branch, base: &tip }, &keep)?;
+                if let (true, Some(conflict)) = (resolves, repo.merge_under_way(&path)?) {
+                    let head_sha = repo.head_of(&path)?;
+                    return Ok(Ready { base_sha: tip, head_sha, conflict, created: false });
+                }
                 let head = repo.save(&path, "octopoid: work in progress")?.head;
                 repo.keep(&keep, &head)?;
                 let mut ready = Ready { base_sha: tip.clone(), head_sha: head.clone(), conflict: Vec::new(), created: standing == Standing::Created };
@@ -292,8 +291,9 @@ impl Worker {
                     if !marked.is_empty() {
                         return Ok(Some((Failure::MergeConflict, format!("conflict markers are left in {}", marked.join(", ")))));
                     }
-                    if let Merged::Conflict(paths) = repo.combine(&base, &head, MergeMethod::Merge, "look")? {
-                        return Ok(Some((Failure::MergeConflict, format!("still in conflict: {}", paths.join(", ")))));
+                    let open = repo.conflicts_between(&base, &head)?;
+                    if !open.is_empty() {
+                        return Ok(Some((Failure::MergeConflict, format!("still in conflict: {}", open.join(", ")))));
                     }
                 }
                 Ok(None)
