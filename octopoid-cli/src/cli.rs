@@ -11,7 +11,9 @@ use octopoid_core::{
 /// Gives tasks to coding agents, checks and reviews what they do, and merges it.
 #[derive(Debug, Parser)]
 #[command(name = "octopoid", version, propagate_version = true, max_term_width = 100)]
-#[command(after_help = "Start here:\n  octopoid demo                 the whole story on a repository made for it\n  octopoid init --local         set your own repository up\n  octopoid enqueue \"Fix …\"      write down what should change\n  octopoid start                let agents work\n\nExit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 conflict, 5 server unreachable, 6 not authorised, 7 invalid configuration")]
+#[command(
+    after_help = "Start here:\n  octopoid demo                 the whole story on a repository made for it\n  octopoid init --local         set your own repository up\n  octopoid enqueue \"Fix …\"      write down what should change\n  octopoid start                let agents work\n\nExit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 conflict, 5 server unreachable, 6 not authorised, 7 invalid configuration"
+)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -58,7 +60,9 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  octopoid init --local --agent claude")]
     Init(Init),
     /// Write down what should change.
-    #[command(after_help = "Examples:\n  octopoid enqueue \"Fix the off-by-one error in paging\"\n  octopoid enqueue --file task.md --priority P1\n  git diff | octopoid enqueue \"Review this idea\" -\n  octopoid enqueue \"Use the new API\" --after task-1a2b3c4d")]
+    #[command(
+        after_help = "Examples:\n  octopoid enqueue \"Fix the off-by-one error in paging\"\n  octopoid enqueue --file task.md --priority P1\n  git diff | octopoid enqueue \"Review this idea\" -\n  octopoid enqueue \"Use the new API\" --after task-1a2b3c4d"
+    )]
     Enqueue(Enqueue),
     /// List tasks, by queue.
     #[command(after_help = "Examples:\n  octopoid list\n  octopoid list --queue incoming,claimed --json")]
@@ -154,7 +158,9 @@ pub(crate) enum Command {
         id: TaskId,
     },
     /// Move a task by your own decision; it is written into the history.
-    #[command(after_help = "Examples:\n  octopoid recover task-1a2b3c4d --to provisional --reason \"conflict resolved by hand\"\n  octopoid recover task-1a2b3c4d --to done --reason \"merged by hand\"")]
+    #[command(
+        after_help = "Examples:\n  octopoid recover task-1a2b3c4d --to provisional --reason \"conflict resolved by hand\"\n  octopoid recover task-1a2b3c4d --to done --reason \"merged by hand\""
+    )]
     Recover {
         /// The task.
         id: TaskId,
@@ -217,13 +223,17 @@ pub(crate) enum Command {
     #[command(subcommand, after_help = "Example:\n  octopoid config show --origin")]
     Config(Config),
     /// Tell how an attempt went; run by an agent inside its worktree.
-    #[command(after_help = "Examples:\n  octopoid report --outcome done --summary \"renamed foo\"\n  octopoid report --verdict approve")]
+    #[command(
+        after_help = "Examples:\n  octopoid report --outcome done --summary \"renamed foo\"\n  octopoid report --verdict approve"
+    )]
     Report(Report),
     /// Look for what is missing or wrong, with its repair.
     #[command(after_help = "Example:\n  octopoid doctor")]
     Doctor,
     /// Print a completion script for a shell.
-    #[command(after_help = "Example:\n  octopoid completions bash > ~/.local/share/bash-completion/completions/octopoid")]
+    #[command(
+        after_help = "Example:\n  octopoid completions bash > ~/.local/share/bash-completion/completions/octopoid"
+    )]
     Completions {
         /// The shell.
         shell: clap_complete::Shell,

@@ -37,8 +37,14 @@ fn usage(error: &clap::Error, json: bool) -> u8 {
     let is_answer = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     if json && !is_answer {
         let text = error.to_string();
-        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        Output::json_only().error(&Error::new(ErrorCode::InvalidArgument, message).with_hint("add --help to see what is allowed"));
+        let message = text
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .trim_start_matches("error: ")
+            .to_owned();
+        Output::json_only()
+            .error(&Error::new(ErrorCode::InvalidArgument, message).with_hint("add --help to see what is allowed"));
     } else if error.print().is_err() {
         // Nobody reads the answer: the pipe is closed.
         return 1;
@@ -56,7 +62,11 @@ fn start_log(verbose: u8) {
     let chosen = std::env::var("OCTOPOID_LOG").ok().filter(|v| !v.is_empty());
     let filter = EnvFilter::try_new(chosen.as_deref().unwrap_or(default)).unwrap_or_else(|_| EnvFilter::new(default));
     // A second start in the same process (tests) keeps the first log.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .try_init();
 }
 
 /// The folder that a command works in.

@@ -97,11 +97,13 @@ pub fn random_hex(entropy: &dyn Entropy, bytes: usize) -> Result<String> {
 /// Lower-case hex of `bytes`.
 pub fn to_hex(bytes: &[u8]) -> String {
     use fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, b| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{b:02x}");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, b| {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{b:02x}");
+            text
+        })
 }
 
 /// A fresh task id, `task-` and eight hex digits.
@@ -118,8 +120,25 @@ mod tests {
         for good in ["a", "task-0a1b2c3d", "GH.1_x-2", &"x".repeat(128)] {
             assert_eq!(TaskId::parse(good).unwrap().as_str(), good);
         }
-        for bad in ["", "-a", ".a", "a b", "a/b", "é", "a..b", "a.lock", "a.", &"x".repeat(129), "../x", "a\n"] {
-            assert_eq!(TaskId::parse(bad).unwrap_err().code(), ErrorCode::InvalidArgument, "{bad:?}");
+        for bad in [
+            "",
+            "-a",
+            ".a",
+            "a b",
+            "a/b",
+            "é",
+            "a..b",
+            "a.lock",
+            "a.",
+            &"x".repeat(129),
+            "../x",
+            "a\n",
+        ] {
+            assert_eq!(
+                TaskId::parse(bad).unwrap_err().code(),
+                ErrorCode::InvalidArgument,
+                "{bad:?}"
+            );
         }
     }
 }

@@ -41,7 +41,10 @@ fn main() -> ExitCode {
 }
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map(Path::to_path_buf)
+        .unwrap_or_default()
 }
 
 fn target() -> PathBuf {
@@ -51,7 +54,11 @@ fn target() -> PathBuf {
 #[expect(clippy::print_stderr, reason = "a program for the shell")]
 fn run(program: &str, args: &[&str], env: &[(&str, &str)]) -> Outcome {
     eprintln!("+ {program} {}", args.join(" "));
-    let status = Command::new(program).args(args).envs(env.iter().copied()).current_dir(root()).status();
+    let status = Command::new(program)
+        .args(args)
+        .envs(env.iter().copied())
+        .current_dir(root())
+        .status();
     match status {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("{program} {}: {status}", args.join(" "))),
@@ -60,25 +67,55 @@ fn run(program: &str, args: &[&str], env: &[(&str, &str)]) -> Outcome {
 }
 
 fn has(program: &str) -> bool {
-    Command::new(program).arg("--version").output().is_ok_and(|o| o.status.success())
+    Command::new(program)
+        .arg("--version")
+        .output()
+        .is_ok_and(|o| o.status.success())
 }
 
 fn test() -> Outcome {
     tools()?;
     run("cargo", &["fmt", "--all", "--check"], &[])?;
-    run("cargo", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"], &[])?;
-    run("cargo", &["doc", "--workspace", "--no-deps", "--quiet"], &[("RUSTDOCFLAGS", "--deny warnings")])?;
+    run(
+        "cargo",
+        &[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--quiet",
+            "--",
+            "--deny",
+            "warnings",
+        ],
+        &[],
+    )?;
+    run(
+        "cargo",
+        &["doc", "--workspace", "--no-deps", "--quiet"],
+        &[("RUSTDOCFLAGS", "--deny warnings")],
+    )?;
     run("cargo", &["test", "--doc", "--workspace", "--quiet"], &[])?;
     if nextest().is_ok() {
         run("cargo", &["nextest", "run", "--workspace", "--no-fail-fast"], &[])
     } else {
-        run("cargo", &["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"], &[])
+        run(
+            "cargo",
+            &["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"],
+            &[],
+        )
     }
 }
 
 fn nextest() -> Outcome {
-    let found = Command::new("cargo").args(["nextest", "--version"]).output().is_ok_and(|o| o.status.success());
-    if found { Ok(()) } else { Err("cargo-nextest is not installed".into()) }
+    let found = Command::new("cargo")
+        .args(["nextest", "--version"])
+        .output()
+        .is_ok_and(|o| o.status.success());
+    if found {
+        Ok(())
+    } else {
+        Err("cargo-nextest is not installed".into())
+    }
 }
 
 /// What the tests need and the machine may lack, in a cache folder.
@@ -96,7 +133,20 @@ fn tools() -> Outcome {
     }
     std::fs::create_dir_all(&dir).map_err(|e| format!("cannot create {}: {e}", dir.display()))?;
     let prefix = dir.display().to_string();
-    run("npm", &["install", "--prefix", &prefix, "--no-audit", "--no-fund", "--loglevel", "error", CLAUDE_CODE], &[])?;
+    run(
+        "npm",
+        &[
+            "install",
+            "--prefix",
+            &prefix,
+            "--no-audit",
+            "--no-fund",
+            "--loglevel",
+            "error",
+            CLAUDE_CODE,
+        ],
+        &[],
+    )?;
     std::fs::write(&stamp, CLAUDE_CODE).map_err(|e| format!("cannot write {}: {e}", stamp.display()))
 }
 
@@ -108,6 +158,14 @@ fn debian(packages: &[&str]) -> Outcome {
 }
 
 fn bench() -> Outcome {
-    run("cargo", &["build", "--profile", "bench", "--package", "octopoid-cli"], &[])?;
-    run("cargo", &["bench", "--package", "octopoid-core", "--bench", "ratios"], &[])
+    run(
+        "cargo",
+        &["build", "--profile", "bench", "--package", "octopoid-cli"],
+        &[],
+    )?;
+    run(
+        "cargo",
+        &["bench", "--package", "octopoid-core", "--bench", "ratios"],
+        &[],
+    )
 }

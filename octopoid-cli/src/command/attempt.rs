@@ -23,13 +23,18 @@ pub(crate) fn report(args: cli::Report, output: &Output) -> Result<u8, Error> {
         }
         None => Map::new(),
     };
-    for (key, value) in [("outcome", args.outcome), ("summary", args.summary), ("verdict", args.verdict)] {
+    for (key, value) in [
+        ("outcome", args.outcome),
+        ("summary", args.summary),
+        ("verdict", args.verdict),
+    ] {
         if let Some(value) = value {
             result.insert(key.to_owned(), Value::String(value));
         }
     }
     if !result.contains_key("outcome") && !result.contains_key("verdict") {
-        return Err(Error::invalid("a report needs --outcome or --verdict").with_hint("for example: octopoid report --outcome done --summary \"…\""));
+        return Err(Error::invalid("a report needs --outcome or --verdict")
+            .with_hint("for example: octopoid report --outcome done --summary \"…\""));
     }
     scripted::report(&config::process_env, &Value::Object(result.clone()))?;
     output.text("reported")?;
@@ -39,7 +44,9 @@ pub(crate) fn report(args: cli::Report, output: &Output) -> Result<u8, Error> {
 
 pub(crate) fn scripted(script: &Path) -> Result<u8, Error> {
     let mut prompt = String::new();
-    std::io::stdin().read_to_string(&mut prompt).map_err(|e| Error::io("read", Path::new("standard input"), e))?;
+    std::io::stdin()
+        .read_to_string(&mut prompt)
+        .map_err(|e| Error::io("read", Path::new("standard input"), e))?;
     let mut failed = None;
     let mut out = std::io::stdout().lock();
     let mut say = |bytes: &[u8]| {

@@ -1,8 +1,7 @@
 //! `octopoid doctor`: what is missing or wrong, each with its repair.
 
 use octopoid_core::{
-    Error, Octopoid,
-    agent,
+    Error, Octopoid, agent,
     config::Paths,
     git::Repo,
     orchestrator::{DaemonInfo, Journal, Orchestrator},
@@ -23,11 +22,19 @@ struct Finding {
 }
 
 fn good(what: impl Into<String>) -> Finding {
-    Finding { ok: true, what: what.into(), repair: None }
+    Finding {
+        ok: true,
+        what: what.into(),
+        repair: None,
+    }
 }
 
 fn bad(what: impl Into<String>, repair: impl Into<String>) -> Finding {
-    Finding { ok: false, what: what.into(), repair: Some(repair.into()) }
+    Finding {
+        ok: false,
+        what: what.into(),
+        repair: Some(repair.into()),
+    }
 }
 
 pub(crate) async fn run(global: &Global, output: &Output) -> Result<u8, Error> {
@@ -41,7 +48,10 @@ pub(crate) async fn run(global: &Global, output: &Output) -> Result<u8, Error> {
         Ok(repo) => {
             found.push(good(format!("repository {}", repo.root().display())));
             if !repo.has_identity() {
-                found.push(bad("git has no user name and address here; commits are made as Octopoid", "git config --global user.name \"…\" && git config --global user.email \"…\""));
+                found.push(bad(
+                    "git has no user name and address here; commits are made as Octopoid",
+                    "git config --global user.name \"…\" && git config --global user.email \"…\"",
+                ));
             }
         }
         Err(error) => found.push(from_error(&error)),
@@ -53,7 +63,11 @@ pub(crate) async fn run(global: &Global, output: &Output) -> Result<u8, Error> {
     let problems = found.iter().filter(|f| !f.ok).count();
     output.json(&serde_json::json!({ "findings": found, "problems": problems }))?;
     for finding in &found {
-        let sign = if finding.ok { output.paint(Tone::Good, "✓") } else { output.paint(Tone::Bad, "✗") };
+        let sign = if finding.ok {
+            output.paint(Tone::Good, "✓")
+        } else {
+            output.paint(Tone::Bad, "✗")
+        };
         output.text(&format!("{sign} {}", finding.what))?;
         if let Some(repair) = &finding.repair {
             output.text(&format!("    {repair}"))?;
@@ -69,21 +83,42 @@ fn from_error(error: &Error) -> Finding {
 async fn project(octopoid: &Octopoid, found: &mut Vec<Finding>) -> Result<(), Error> {
     let paths = Paths::new(octopoid.root());
     let settings = octopoid.settings();
-    found.push(good(format!("settings, {} agents, {} flows", settings.blueprints.len(), settings.flows.iter().count())));
+    found.push(good(format!(
+        "settings, {} agents, {} flows",
+        settings.blueprints.len(),
+        settings.flows.iter().count()
+    )));
     if settings.blueprints.is_empty() {
-        found.push(bad("no agents are configured", "add a file such as .octopoid/agents/implementer.yaml"));
+        found.push(bad(
+            "no agents are configured",
+            "add a file such as .octopoid/agents/implementer.yaml",
+        ));
     }
     if settings.config.repo.test.is_none() {
-        found.push(bad("no test command is set: every commit passes", "set repo.test in .octopoid/config.yaml"));
+        found.push(bad(
+            "no test command is set: every commit passes",
+            "set repo.test in .octopoid/config.yaml",
+        ));
     }
     let base = &octopoid.engine().rules().base_branch;
     let repo = Repo::at(octopoid.root())?;
-    if repo.branch_tip(base)?.is_none() && repo.default_remote()?.map(|r| repo.remote_tip(&r, base)).transpose()?.flatten().is_none() {
-        found.push(bad(format!("the base branch {base} does not exist"), "create it, or correct repo.base_branch in .octopoid/config.yaml"));
+    if repo.branch_tip(base)?.is_none()
+        && repo
+            .default_remote()?
+            .map(|r| repo.remote_tip(&r, base))
+            .transpose()?
+            .flatten()
+            .is_none()
+    {
+        found.push(bad(
+            format!("the base branch {base} does not exist"),
+            "create it, or correct repo.base_branch in .octopoid/config.yaml",
+        ));
     }
     for blueprint in &settings.blueprints {
         let looked = agent::adapter(blueprint, octopoid.root()).and_then(|adapter| {
-            let inherited = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+            let inherited =
+                std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
             let env = agent::environment(&*adapter, inherited, &blueprint.env);
             agent::find_program(&*adapter, &env, octopoid.root())
         });
@@ -94,17 +129,30 @@ async fn project(octopoid: &Octopoid, found: &mut Vec<Finding>) -> Result<(), Er
     }
     match (DaemonInfo::read(&paths), DaemonInfo::read_alive(&paths)) {
         (_, Some(info)) => found.push(good(format!("orchestrator runs as process {}", info.process.pid))),
-        (Some(_), None) => found.push(bad("the orchestrator ended without being stopped", "octopoid start takes up what it left")),
+        (Some(_), None) => found.push(bad(
+            "the orchestrator ended without being stopped",
+            "octopoid start takes up what it left",
+        )),
         (None, None) => found.push(good("no orchestrator runs")),
     }
     if paths.journal_db().exists() {
         for finding in Journal::open(&paths.journal_db())?.findings()? {
-            found.push(bad(format!("{}: {}", finding.code, finding.message), format!("see {} in docs/errors.md", finding.code)));
+            found.push(bad(
+                format!("{}: {}", finding.code, finding.message),
+                format!("see {} in docs/errors.md", finding.code),
+            ));
         }
     }
-    let idle = Orchestrator::worktrees(octopoid).await?.into_iter().filter(|w| w.kept.is_none()).count();
+    let idle = Orchestrator::worktrees(octopoid)
+        .await?
+        .into_iter()
+        .filter(|w| w.kept.is_none())
+        .count();
     if idle > 0 {
-        found.push(bad(format!("{idle} worktrees are not needed any more"), "octopoid worktrees --clean"));
+        found.push(bad(
+            format!("{idle} worktrees are not needed any more"),
+            "octopoid worktrees --clean",
+        ));
     }
     Ok(())
 }

@@ -13,7 +13,8 @@ use crate::{
 
 pub(crate) fn run(args: &cli::Init, global: &Global, output: &Output) -> Result<u8, Error> {
     if args.server.is_some() {
-        return Err(Error::invalid("--server is not available in this version").with_hint("use --local: the tasks are kept in this repository"));
+        return Err(Error::invalid("--server is not available in this version")
+            .with_hint("use --local: the tasks are kept in this repository"));
     }
     let request = InitRequest {
         scope: args.scope.clone(),
@@ -25,16 +26,28 @@ pub(crate) fn run(args: &cli::Init, global: &Global, output: &Output) -> Result<
     let done = init(&directory(global)?, &request)?;
     output.json(&done)?;
     if done.written.is_empty() {
-        output.text(&format!("{} is set up already; nothing was changed (--force writes the files anew)", done.root.display()))?;
+        output.text(&format!(
+            "{} is set up already; nothing was changed (--force writes the files anew)",
+            done.root.display()
+        ))?;
         return Ok(0);
     }
-    output.text(&format!("{} is set up", output.paint(Tone::Strong, &done.root.display().to_string())))?;
-    done.written.iter().try_for_each(|file| output.text(&format!("  wrote {file}")))?;
-    done.kept.iter().try_for_each(|file| output.text(&format!("  kept  {file}")))?;
+    output.text(&format!(
+        "{} is set up",
+        output.paint(Tone::Strong, &done.root.display().to_string())
+    ))?;
+    done.written
+        .iter()
+        .try_for_each(|file| output.text(&format!("  wrote {file}")))?;
+    done.kept
+        .iter()
+        .try_for_each(|file| output.text(&format!("  kept  {file}")))?;
     output.message(&format!("Work is merged into {}.", done.base_branch));
     match &done.test {
         Some(test) => output.message(&format!("Every commit must pass: {test}")),
-        None => output.message("No test command was found; set repo.test in .octopoid/config.yaml, or everything passes."),
+        None => {
+            output.message("No test command was found; set repo.test in .octopoid/config.yaml, or everything passes.")
+        }
     }
     output.message("Next: octopoid enqueue \"what should change\", then octopoid start");
     Ok(0)

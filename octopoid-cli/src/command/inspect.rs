@@ -64,25 +64,36 @@ pub(crate) async fn diff(id: &TaskId, global: &Global, output: &Output) -> Resul
     Ok(0)
 }
 
-pub(crate) async fn logs(id: &TaskId, attempt: Option<i64>, follow: bool, global: &Global, output: &Output) -> Result<u8, Error> {
+pub(crate) async fn logs(
+    id: &TaskId,
+    attempt: Option<i64>,
+    follow: bool,
+    global: &Global,
+    output: &Output,
+) -> Result<u8, Error> {
     let octopoid = open(global)?;
     let attempts = octopoid.tasks().show(id).await?.attempts.unwrap_or_default();
     let number = match attempt {
         Some(number) if attempts.iter().any(|a| a.number == number) => number,
         Some(number) => {
-            return Err(Error::not_found("attempt", format!("{number} of task {id}")).with_hint(format!("it has {} attempts", attempts.len())));
+            return Err(Error::not_found("attempt", format!("{number} of task {id}"))
+                .with_hint(format!("it has {} attempts", attempts.len())));
         }
         None => match attempts.last() {
             Some(last) => last.number,
             None => {
-                return Err(Error::not_found("attempt", format!("of task {id}")).with_hint(format!("nobody has worked on it yet; `octopoid why {id}` tells why")));
+                return Err(Error::not_found("attempt", format!("of task {id}"))
+                    .with_hint(format!("nobody has worked on it yet; `octopoid why {id}` tells why")));
             }
         },
     };
     let dir = Orchestrator::attempt_dir(octopoid.root(), id, number);
     let (mut out, mut err) = (Tail::default(), Tail::default());
     if output.is_json() {
-        let text = |tail: &mut Tail, name: &str| tail.read(&dir.join(name)).map(|b| String::from_utf8_lossy(&b).into_owned());
+        let text = |tail: &mut Tail, name: &str| {
+            tail.read(&dir.join(name))
+                .map(|b| String::from_utf8_lossy(&b).into_owned())
+        };
         let document = serde_json::json!({
             "id": id, "attempt": number, "stdout": text(&mut out, "stdout.jsonl")?, "stderr": text(&mut err, "stderr.log")?,
         });
@@ -118,7 +129,9 @@ impl Tail {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(bytes),
             Err(e) => return Err(Error::io("read", path, e)),
         };
-        let read = file.seek(SeekFrom::Start(self.0)).and_then(|_| file.read_to_end(&mut bytes));
+        let read = file
+            .seek(SeekFrom::Start(self.0))
+            .and_then(|_| file.read_to_end(&mut bytes));
         self.0 += read.map_err(|e| Error::io("read", path, e))? as u64;
         Ok(bytes)
     }
@@ -126,7 +139,11 @@ impl Tail {
 
 pub(crate) async fn worktrees(clean: bool, dry_run: bool, global: &Global, output: &Output) -> Result<u8, Error> {
     let octopoid = open(global)?;
-    let found = if clean && !dry_run { Orchestrator::clean_worktrees(&octopoid).await? } else { Orchestrator::worktrees(&octopoid).await? };
+    let found = if clean && !dry_run {
+        Orchestrator::clean_worktrees(&octopoid).await?
+    } else {
+        Orchestrator::worktrees(&octopoid).await?
+    };
     output.json(&serde_json::json!({ "worktrees": found }))?;
     if found.is_empty() {
         output.message("No worktrees.");
@@ -142,7 +159,11 @@ pub(crate) async fn worktrees(clean: bool, dry_run: bool, global: &Global, outpu
             (Some(Kept::Foreign), _) => "stays: it belongs to no task".to_owned(),
         };
         let queue = state.queue.as_deref().unwrap_or("no task");
-        output.text(&format!("{}  {queue}{}  {fate}", state.path.display(), if state.dirty { ", uncommitted changes" } else { "" }))?;
+        output.text(&format!(
+            "{}  {queue}{}  {fate}",
+            state.path.display(),
+            if state.dirty { ", uncommitted changes" } else { "" }
+        ))?;
     }
     Ok(0)
 }

@@ -38,7 +38,9 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<u8, Error> {
         Command::Cancel { id, reason } => narrow(tasks::act(tasks::Act::Cancel(reason), id, None, global, output)),
         Command::Hold { id, reason } => narrow(tasks::act(tasks::Act::Hold(reason), id, None, global, output)),
         Command::Unhold { id } => narrow(tasks::act(tasks::Act::Unhold, id, None, global, output)),
-        Command::Recover { id, to, reason } => narrow(tasks::act(tasks::Act::Recover(to, reason), id, None, global, output)),
+        Command::Recover { id, to, reason } => {
+            narrow(tasks::act(tasks::Act::Recover(to, reason), id, None, global, output))
+        }
         Command::Edit(args) => narrow(tasks::edit(args, global, output)),
         Command::Delete { id } => narrow(tasks::delete(id, global, output)),
         Command::Start(args) => service::start(&args, global, output),

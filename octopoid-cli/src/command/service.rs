@@ -31,7 +31,11 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(90);
 
 pub(crate) fn start(args: &cli::Start, global: &Global, output: &Output) -> Result<u8, Error> {
-    if args.daemon { start_daemon(args, global, output) } else { wide(start_here(args, global, output)) }
+    if args.daemon {
+        start_daemon(args, global, output)
+    } else {
+        wide(start_here(args, global, output))
+    }
 }
 
 fn build(args: &cli::Start, octopoid: &Octopoid) -> Result<Orchestrator, Error> {
@@ -50,11 +54,19 @@ async fn start_here(args: &cli::Start, global: &Global, output: &Output) -> Resu
     let mut orchestrator = build(args, &octopoid)?;
     let notices = orchestrator.notices();
     if !args.once {
-        output.message(&format!("orchestrator of {} runs; Ctrl-C stops it, its agents go on", octopoid.root().display()));
+        output.message(&format!(
+            "orchestrator of {} runs; Ctrl-C stops it, its agents go on",
+            octopoid.root().display()
+        ));
     }
     let stop = listen()?;
     let show_line = !output.is_json() && !global.quiet && std::io::stderr().is_terminal();
-    let printer = tokio::spawn(print_notices(notices, show_line, global.quiet || output.is_json(), octopoid.clone()));
+    let printer = tokio::spawn(print_notices(
+        notices,
+        show_line,
+        global.quiet || output.is_json(),
+        octopoid.clone(),
+    ));
     let ended = orchestrator.run(args.once, stop).await;
     // The sender is gone with the orchestrator: everything told is printed, then it ends.
     if printer.await.is_err() {
@@ -69,7 +81,12 @@ async fn start_here(args: &cli::Start, global: &Global, output: &Output) -> Resu
     match ended {
         Ended::NeedsAttention => {
             for task in &status.attention {
-                output.message(&format!("{} needs a person ({}): octopoid why {}", task.id, task.attention.as_deref().unwrap_or("?"), task.id));
+                output.message(&format!(
+                    "{} needs a person ({}): octopoid why {}",
+                    task.id,
+                    task.attention.as_deref().unwrap_or("?"),
+                    task.id
+                ));
             }
             for finding in Journal::open(&Paths::new(octopoid.root()).journal_db())?.findings()? {
                 output.message(&format!("{}: {}", finding.code, finding.message));
@@ -103,7 +120,13 @@ fn listen() -> Result<watch::Receiver<Stop>, Error> {
                     continue;
                 }
             }
-            told.send_modify(|stop| *stop = if *stop == Stop::Gracefully { Stop::WithAgents } else { Stop::Gracefully });
+            told.send_modify(|stop| {
+                *stop = if *stop == Stop::Gracefully {
+                    Stop::WithAgents
+                } else {
+                    Stop::Gracefully
+                }
+            });
         }
     });
     Ok(stop)
@@ -111,7 +134,11 @@ fn listen() -> Result<watch::Receiver<Stop>, Error> {
 
 #[expect(clippy::print_stderr, reason = "progress is told on standard error")]
 async fn print_notices(mut notices: mpsc::UnboundedReceiver<Notice>, show_line: bool, quiet: bool, octopoid: Octopoid) {
-    let line = if show_line { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+    let line = if show_line {
+        ProgressBar::new_spinner()
+    } else {
+        ProgressBar::hidden()
+    };
     if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
         line.set_style(style);
     }
@@ -144,15 +171,29 @@ fn start_daemon(args: &cli::Start, global: &Global, output: &Output) -> Result<u
     let root = project_root(&directory(global)?)?;
     let paths = Paths::new(&root);
     if let Some(info) = DaemonInfo::read_alive(&paths) {
-        return Err(Error::new(ErrorCode::AlreadyRunning, format!("an orchestrator of {} runs already: process {}", root.display(), info.process.pid))
-            .with_hint("`octopoid status` shows what it does, `octopoid stop` ends it"));
+        return Err(Error::new(
+            ErrorCode::AlreadyRunning,
+            format!(
+                "an orchestrator of {} runs already: process {}",
+                root.display(),
+                info.process.pid
+            ),
+        )
+        .with_hint("`octopoid status` shows what it does, `octopoid stop` ends it"));
     }
     let logs = paths.logs();
     std::fs::create_dir_all(&logs).map_err(|e| Error::io("create", &logs, e))?;
     let log = logs.join("daemon.log");
-    let open_log = || File::options().create(true).append(true).open(&log).map_err(|e| Error::io("write", &log, e));
+    let open_log = || {
+        File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .map_err(|e| Error::io("write", &log, e))
+    };
     let begun_at = open_log()?.metadata().map(|m| m.len()).unwrap_or(0);
-    let program = std::env::current_exe().map_err(|e| Error::new(ErrorCode::Internal, format!("this program cannot be found: {e}")))?;
+    let program = std::env::current_exe()
+        .map_err(|e| Error::new(ErrorCode::Internal, format!("this program cannot be found: {e}")))?;
     let mut command = Command::new(program);
     command.arg("-v").arg("-C").arg(&root).arg("start");
     if let Some(seconds) = args.tick_interval {
@@ -162,23 +203,42 @@ fn start_daemon(args: &cli::Start, global: &Global, output: &Output) -> Result<u
         command.args(["--max-agents", &max.to_string()]);
     }
     use std::os::unix::process::CommandExt as _;
-    command.process_group(0).stdin(Stdio::null()).stdout(open_log()?).stderr(open_log()?);
-    let mut child = command.spawn().map_err(|e| Error::new(ErrorCode::Internal, format!("the daemon cannot be started: {e}")))?;
+    command
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(open_log()?)
+        .stderr(open_log()?);
+    let mut child = command
+        .spawn()
+        .map_err(|e| Error::new(ErrorCode::Internal, format!("the daemon cannot be started: {e}")))?;
     let begun = Instant::now();
     loop {
         if let Some(info) = DaemonInfo::read_alive(&paths).filter(|i| i.last_tick.is_some()) {
-            output.text(&format!("orchestrator runs as process {}; its log is {}", info.process.pid, log.display()))?;
+            output.text(&format!(
+                "orchestrator runs as process {}; its log is {}",
+                info.process.pid,
+                log.display()
+            ))?;
             output.json(&serde_json::json!({ "pid": info.process.pid, "log": log }))?;
             return Ok(0);
         }
-        let ended = child.try_wait().map_err(|e| Error::new(ErrorCode::Internal, format!("the daemon cannot be watched: {e}")))?;
+        let ended = child
+            .try_wait()
+            .map_err(|e| Error::new(ErrorCode::Internal, format!("the daemon cannot be watched: {e}")))?;
         if ended.is_some() || begun.elapsed() > PATIENCE {
             let said = std::fs::read(&log).unwrap_or_default();
-            let said = String::from_utf8_lossy(said.get(usize::try_from(begun_at).unwrap_or(0)..).unwrap_or_default()).trim().to_owned();
+            let said = String::from_utf8_lossy(said.get(usize::try_from(begun_at).unwrap_or(0)..).unwrap_or_default())
+                .trim()
+                .to_owned();
             // What kept it from starting decides the exit code; it said so itself, in its log.
             let code = ended.and_then(|s| s.code()).unwrap_or(1);
-            let code = ErrorCode::ALL.iter().copied().find(|c| i32::from(c.exit_code()) == code).unwrap_or(ErrorCode::Internal);
-            return Err(Error::new(code, format!("the daemon did not start:\n{said}")).with_hint("run `octopoid start` in the foreground to see more"));
+            let code = ErrorCode::ALL
+                .iter()
+                .copied()
+                .find(|c| i32::from(c.exit_code()) == code)
+                .unwrap_or(ErrorCode::Internal);
+            return Err(Error::new(code, format!("the daemon did not start:\n{said}"))
+                .with_hint("run `octopoid start` in the foreground to see more"));
         }
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -195,12 +255,19 @@ pub(crate) fn stop(now: bool, global: &Global, output: &Output) -> Result<u8, Er
     let begun = Instant::now();
     while info.process.is_alive() {
         if begun.elapsed() > PATIENCE {
-            return Err(Error::new(ErrorCode::Timeout, format!("process {} has not ended in {} s", info.process.pid, PATIENCE.as_secs()))
-                .with_hint("look at .octopoid/logs/daemon.log"));
+            return Err(Error::new(
+                ErrorCode::Timeout,
+                format!("process {} has not ended in {} s", info.process.pid, PATIENCE.as_secs()),
+            )
+            .with_hint("look at .octopoid/logs/daemon.log"));
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    output.text(if now { "stopped, agents too; their work is kept" } else { "stopped; agents that run go on and are taken up by the next start" })?;
+    output.text(if now {
+        "stopped, agents too; their work is kept"
+    } else {
+        "stopped; agents that run go on and are taken up by the next start"
+    })?;
     output.json(&serde_json::json!({ "stopped": true, "pid": info.process.pid }))?;
     Ok(0)
 }
@@ -213,7 +280,11 @@ fn journal(global: &Global) -> Result<(Paths, Journal), Error> {
 
 pub(crate) fn pause(reason: String, global: &Global, output: &Output) -> Result<u8, Error> {
     let (_, journal) = journal(global)?;
-    let pause = Pause { by: me(), reason, at: SystemClock.now() };
+    let pause = Pause {
+        by: me(),
+        reason,
+        at: SystemClock.now(),
+    };
     journal.set_pause(Some(&pause))?;
     output.text("paused: no new task is claimed; what runs goes on (`octopoid resume`)")?;
     output.json(&serde_json::json!({ "paused": pause }))?;
@@ -225,7 +296,11 @@ pub(crate) fn resume(global: &Global, output: &Output) -> Result<u8, Error> {
     let was = journal.pause()?;
     journal.set_pause(None)?;
     Orchestrator::nudge(&paths);
-    output.text(if was.is_some() { "tasks are claimed again" } else { "was not paused" })?;
+    output.text(if was.is_some() {
+        "tasks are claimed again"
+    } else {
+        "was not paused"
+    })?;
     output.json(&serde_json::json!({ "paused": null }))?;
     Ok(0)
 }

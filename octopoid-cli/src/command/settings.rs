@@ -27,7 +27,12 @@ pub(crate) fn flow(command: &cli::Flow, global: &Global, output: &Output) -> Res
             output.json(&serde_json::json!({ "flows": flows }))?;
             for flow in flows {
                 let states: Vec<String> = flow.states().iter().map(ToString::to_string).collect();
-                output.text(&format!("{}  {}\n  states: {}", output.paint(Tone::Strong, &flow.name), flow.description, states.join(", ")))?;
+                output.text(&format!(
+                    "{}  {}\n  states: {}",
+                    output.paint(Tone::Strong, &flow.name),
+                    flow.description,
+                    states.join(", ")
+                ))?;
             }
         }
         cli::Flow::Show { name } => {
@@ -46,7 +51,9 @@ pub(crate) fn flow(command: &cli::Flow, global: &Global, output: &Output) -> Res
                         let ask = match &c.ask {
                             octopoid_core::flow::Ask::Agent { agent } => format!("type: agent\n        agent: {agent}"),
                             octopoid_core::flow::Ask::Manual => "type: manual".to_owned(),
-                            octopoid_core::flow::Ask::Script { script } => format!("type: script\n        script: {}", serde_json::json!(script)),
+                            octopoid_core::flow::Ask::Script { script } => {
+                                format!("type: script\n        script: {}", serde_json::json!(script))
+                            }
                         };
                         text.push_str(&format!("        {ask}\n        on_fail: {}\n", c.on_fail));
                     }
@@ -76,11 +83,18 @@ pub(crate) fn validate(global: &Global, output: &Output) -> Result<u8, Error> {
     let agents: Vec<&str> = settings.blueprints.iter().map(|b| b.name.as_str()).collect();
     let flows: Vec<&str> = settings.flows.iter().map(|f| f.name.as_str()).collect();
     if agents.is_empty() {
-        return Err(Error::new(ErrorCode::InvalidConfig, format!("{}:1: there are no agents", paths.shown(&paths.agents())))
-            .with_hint("add a file such as agents/implementer.yaml; `octopoid init --force` writes one"));
+        return Err(Error::new(
+            ErrorCode::InvalidConfig,
+            format!("{}:1: there are no agents", paths.shown(&paths.agents())),
+        )
+        .with_hint("add a file such as agents/implementer.yaml; `octopoid init --force` writes one"));
     }
     output.json(&serde_json::json!({ "valid": true, "agents": agents, "flows": flows }))?;
-    output.text(&format!("valid: config.yaml, agents {}, flows {}", agents.join(", "), flows.join(", ")))?;
+    output.text(&format!(
+        "valid: config.yaml, agents {}, flows {}",
+        agents.join(", "),
+        flows.join(", ")
+    ))?;
     Ok(0)
 }
 
@@ -112,7 +126,11 @@ fn flatten(prefix: &str, value: &serde_json::Value, rows: &mut Vec<(String, Stri
     match value {
         serde_json::Value::Object(map) => {
             for (key, value) in map {
-                let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+                let key = if prefix.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{prefix}.{key}")
+                };
                 flatten(&key, value, rows);
             }
         }
@@ -134,7 +152,10 @@ pub(crate) fn man(output: &Output) -> Result<u8, Error> {
     clap_mangen::Man::new(Cli::command()).render(&mut page).map_err(fail)?;
     for command in Cli::command().get_subcommands().filter(|c| !c.is_hide_set()) {
         let name = format!("octopoid-{}", command.get_name());
-        clap_mangen::Man::new(command.clone()).title(name).render(&mut page).map_err(fail)?;
+        clap_mangen::Man::new(command.clone())
+            .title(name)
+            .render(&mut page)
+            .map_err(fail)?;
     }
     output.raw(&page)?;
     Ok(0)

@@ -21,7 +21,11 @@ pub(crate) async fn run(global: &Global, output: &Output) -> Result<u8, Error> {
     let paths = Paths::new(octopoid.root());
     let now = octopoid.engine().now();
     let status = octopoid.status().await?;
-    let journal = if paths.journal_db().exists() { Some(Journal::open(&paths.journal_db())?) } else { None };
+    let journal = if paths.journal_db().exists() {
+        Some(Journal::open(&paths.journal_db())?)
+    } else {
+        None
+    };
     let pause = journal.as_ref().map(Journal::pause).transpose()?.flatten();
     let findings = journal.as_ref().map(Journal::findings).transpose()?.unwrap_or_default();
     let written = DaemonInfo::read(&paths);
@@ -32,19 +36,30 @@ pub(crate) async fn run(global: &Global, output: &Output) -> Result<u8, Error> {
     if let Some(info) = &daemon {
         let late = Duration::from_secs_f64(info.tick_seconds.max(1.0) * 3.0) + Duration::from_secs(5);
         if info.last_tick.is_none_or(|at| now.since(at) > late) {
-            stalled.push(format!("the orchestrator (process {}) has not looked at the queue for too long", info.process.pid));
+            stalled.push(format!(
+                "the orchestrator (process {}) has not looked at the queue for too long",
+                info.process.pid
+            ));
         }
     }
     if crashed {
         stalled.push("the orchestrator ended without being stopped; `octopoid start` takes up what it left".to_owned());
     }
     stalled.extend(status.attention.iter().map(|t| {
-        format!("{} needs a person ({}): octopoid why {}", t.id, t.attention.as_deref().unwrap_or("?"), t.id)
+        format!(
+            "{} needs a person ({}): octopoid why {}",
+            t.id,
+            t.attention.as_deref().unwrap_or("?"),
+            t.id
+        )
     }));
 
     let last_output = |task: &octopoid_core::model::Task| -> Option<Timestamp> {
         let dir = Orchestrator::attempt_dir(octopoid.root(), &task.id, task.attempt_count);
-        let changed = ["stdout.jsonl", "stderr.log"].iter().filter_map(|f| std::fs::metadata(dir.join(f)).ok()?.modified().ok()).max()?;
+        let changed = ["stdout.jsonl", "stderr.log"]
+            .iter()
+            .filter_map(|f| std::fs::metadata(dir.join(f)).ok()?.modified().ok())
+            .max()?;
         let millis = changed.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_millis();
         Some(Timestamp(i64::try_from(millis).ok()?))
     };
@@ -58,8 +73,11 @@ pub(crate) async fn run(global: &Global, output: &Output) -> Result<u8, Error> {
             })
         })
         .collect();
-    let counts: serde_json::Map<String, serde_json::Value> =
-        status.queues.iter().map(|c| (c.queue.to_string(), json!(c.count))).collect();
+    let counts: serde_json::Map<String, serde_json::Value> = status
+        .queues
+        .iter()
+        .map(|c| (c.queue.to_string(), json!(c.count)))
+        .collect();
     output.json(&json!({
         "mode": "local",
         "store": paths.state_db(),
@@ -74,17 +92,36 @@ pub(crate) async fn run(global: &Global, output: &Output) -> Result<u8, Error> {
         "stalled": stalled,
     }))?;
     if !output.is_json() {
-        output.text(&format!("{} local store {}", output.paint(Tone::Good, "✓"), paths.shown(&paths.state_db())))?;
+        output.text(&format!(
+            "{} local store {}",
+            output.paint(Tone::Good, "✓"),
+            paths.shown(&paths.state_db())
+        ))?;
         match &daemon {
             Some(d) => {
-                let tick = d.last_tick.map_or("has not looked at the queue yet".to_owned(), |at| format!("last look {}", ago(at, now)));
-                output.text(&format!("{} orchestrator runs as process {}, {tick}", output.paint(Tone::Good, "✓"), d.process.pid))?;
+                let tick = d.last_tick.map_or("has not looked at the queue yet".to_owned(), |at| {
+                    format!("last look {}", ago(at, now))
+                });
+                output.text(&format!(
+                    "{} orchestrator runs as process {}, {tick}",
+                    output.paint(Tone::Good, "✓"),
+                    d.process.pid
+                ))?;
             }
             None => output.text("- no orchestrator runs (`octopoid start`)")?,
         }
         if let Some(pause) = &pause {
-            let reason = if pause.reason.is_empty() { String::new() } else { format!(": {}", pause.reason) };
-            output.text(&format!("{} paused by {} {}{reason}", output.paint(Tone::Warn, "!"), pause.by, ago(pause.at, now)))?;
+            let reason = if pause.reason.is_empty() {
+                String::new()
+            } else {
+                format!(": {}", pause.reason)
+            };
+            output.text(&format!(
+                "{} paused by {} {}{reason}",
+                output.paint(Tone::Warn, "!"),
+                pause.by,
+                ago(pause.at, now)
+            ))?;
         }
         output.text("")?;
         if status.queues.is_empty() {
@@ -96,21 +133,36 @@ pub(crate) async fn run(global: &Global, output: &Output) -> Result<u8, Error> {
         if !status.running.is_empty() {
             output.text("\nAt work:\n")?;
             for task in &status.running {
-                let silence = last_output(task).map_or("no output yet".to_owned(), |at| format!("last output {}", ago(at, now)));
+                let silence =
+                    last_output(task).map_or("no output yet".to_owned(), |at| format!("last output {}", ago(at, now)));
                 let since = task.claimed_at.map_or_else(String::new, |at| duration(now.since(at)));
-                output.text(&format!("  {}  {} for {since}, {silence}  {}\n", task.id, task.claimed_by.as_deref().unwrap_or("?"), task.title))?;
+                output.text(&format!(
+                    "  {}  {} for {since}, {silence}  {}\n",
+                    task.id,
+                    task.claimed_by.as_deref().unwrap_or("?"),
+                    task.title
+                ))?;
             }
         }
-        let by_hand: Vec<_> = status.review.iter().filter(|t| t.awaiting.as_deref() != Some("engine")).collect();
+        let by_hand: Vec<_> = status
+            .review
+            .iter()
+            .filter(|t| t.awaiting.as_deref() != Some("engine"))
+            .collect();
         if !by_hand.is_empty() {
             output.text("\nTo be reviewed:\n")?;
             for task in by_hand {
-                output.text(&format!("  {}  {}  (octopoid diff {}, octopoid approve {})\n", task.id, task.title, task.id, task.id))?;
+                output.text(&format!(
+                    "  {}  {}  (octopoid diff {}, octopoid approve {})\n",
+                    task.id, task.title, task.id, task.id
+                ))?;
             }
         }
         if !stalled.is_empty() {
             output.text(&format!("\n{}\n", output.paint(Tone::Bad, "Needs you:")))?;
-            stalled.iter().try_for_each(|line| output.text(&format!("  {line}\n")))?;
+            stalled
+                .iter()
+                .try_for_each(|line| output.text(&format!("  {line}\n")))?;
         }
     }
     Ok(u8::from(!stalled.is_empty()))

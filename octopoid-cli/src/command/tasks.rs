@@ -75,7 +75,12 @@ pub(crate) async fn enqueue(args: cli::Enqueue, global: &Global, output: &Output
         (false, Some(_)) => "the orchestrator gives it to an agent now".to_owned(),
         (false, None) => "`octopoid start` lets agents work on it".to_owned(),
     };
-    output.text(&format!("{} is in {}: {}", output.paint(Tone::Strong, task.id.as_str()), task.queue, task.title))?;
+    output.text(&format!(
+        "{} is in {}: {}",
+        output.paint(Tone::Strong, task.id.as_str()),
+        task.queue,
+        task.title
+    ))?;
     output.message(&format!("Next: {next}."));
     print_task(&octopoid, task, output).await
 }
@@ -107,7 +112,11 @@ pub(crate) async fn list(args: cli::List, global: &Global, output: &Output) -> R
     let (total, offset, limit) = (page.total, page.offset, page.limit);
     let tasks = octopoid.tasks().views(page.tasks).await?;
     if output.is_json() {
-        let shown = if args.all { u32::try_from(tasks.len()).unwrap_or(limit) } else { limit };
+        let shown = if args.all {
+            u32::try_from(tasks.len()).unwrap_or(limit)
+        } else {
+            limit
+        };
         output.json(&serde_json::json!({ "tasks": tasks, "total": total, "offset": offset, "limit": shown }))?;
         return Ok(0);
     }
@@ -118,12 +127,19 @@ pub(crate) async fn list(args: cli::List, global: &Global, output: &Output) -> R
     let cut = total > tasks.len() as u64;
     let status = if cut { Some(octopoid.status().await?) } else { None };
     let count = |queue: &QueueName| match &status {
-        Some(status) => status.queues.iter().find(|c| c.queue == *queue).map_or(0, |c| usize::try_from(c.count).unwrap_or(0)),
+        Some(status) => status
+            .queues
+            .iter()
+            .find(|c| c.queue == *queue)
+            .map_or(0, |c| usize::try_from(c.count).unwrap_or(0)),
         None => tasks.iter().filter(|t| t.task.queue == *queue).count(),
     };
     output.text(&task_rows(output, &tasks, count))?;
     if cut {
-        output.message(&format!("{} of {total} tasks are shown; --all shows the rest.", tasks.len()));
+        output.message(&format!(
+            "{} of {total} tasks are shown; --all shows the rest.",
+            tasks.len()
+        ));
     }
     Ok(0)
 }
@@ -140,30 +156,63 @@ pub(crate) enum Act {
     Recover(QueueName, String),
 }
 
-pub(crate) async fn act(act: Act, id: TaskId, by: Option<String>, global: &Global, output: &Output) -> Result<u8, Error> {
+pub(crate) async fn act(
+    act: Act,
+    id: TaskId,
+    by: Option<String>,
+    global: &Global,
+    output: &Output,
+) -> Result<u8, Error> {
     let octopoid = open(global)?;
     let by = by.unwrap_or_else(me);
     let tasks = octopoid.tasks();
     let (task, what) = match act {
         Act::Approve => {
             let task = tasks.approve(&id, &by).await?;
-            let next = if DaemonInfo::read_alive(&paths(&octopoid)).is_some() { "the orchestrator merges it now" } else { "`octopoid start` merges it" };
+            let next = if DaemonInfo::read_alive(&paths(&octopoid)).is_some() {
+                "the orchestrator merges it now"
+            } else {
+                "`octopoid start` merges it"
+            };
             (task, format!("approved; {next}"))
         }
-        Act::Reject(reason) => (tasks.reject(&id, &by, &reason).await?, "rejected; the next attempt gets the reason".to_owned()),
-        Act::Retry => (tasks.retry(&id, &by).await?, "starts again, with fresh limits and its work kept".to_owned()),
+        Act::Reject(reason) => (
+            tasks.reject(&id, &by, &reason).await?,
+            "rejected; the next attempt gets the reason".to_owned(),
+        ),
+        Act::Retry => (
+            tasks.retry(&id, &by).await?,
+            "starts again, with fresh limits and its work kept".to_owned(),
+        ),
         Act::Requeue => (tasks.requeue(&id, &by).await?, "put back; its work is kept".to_owned()),
-        Act::Cancel(reason) => (tasks.cancel(&id, &by, &reason).await?, "called off; its work is kept".to_owned()),
-        Act::Hold(reason) => (tasks.hold(&id, &by, &reason).await?, "on hold; nobody claims it".to_owned()),
+        Act::Cancel(reason) => (
+            tasks.cancel(&id, &by, &reason).await?,
+            "called off; its work is kept".to_owned(),
+        ),
+        Act::Hold(reason) => (
+            tasks.hold(&id, &by, &reason).await?,
+            "on hold; nobody claims it".to_owned(),
+        ),
         Act::Unhold => (tasks.unhold(&id, &by).await?, "may be claimed again".to_owned()),
         Act::Recover(to, reason) => {
-            let merged = if to.kind() == QueueKind::Done { Orchestrator::merged_sha(&octopoid, &id).await? } else { None };
-            (tasks.recover(&id, &by, to, &reason, merged).await?, "moved by your decision".to_owned())
+            let merged = if to.kind() == QueueKind::Done {
+                Orchestrator::merged_sha(&octopoid, &id).await?
+            } else {
+                None
+            };
+            (
+                tasks.recover(&id, &by, to, &reason, merged).await?,
+                "moved by your decision".to_owned(),
+            )
         }
     };
     // A running agent of a task that was called off is to end now, not at its next renewal.
     Orchestrator::nudge(&paths(&octopoid));
-    output.text(&format!("{} is in {}: {what}", output.paint(Tone::Strong, task.id.as_str()), task.queue))?;
+    output.text(&format!(
+        "{} is in {}: {what}",
+        output.paint(Tone::Strong, task.id.as_str()),
+        task.queue
+    ))?;
     print_task(&octopoid, task, output).await
 }
 
@@ -191,14 +240,21 @@ pub(crate) async fn edit(args: cli::Edit, global: &Global, output: &Output) -> R
         version: None,
     };
     let task = octopoid.tasks().edit(&args.id, &me(), edit).await?;
-    output.text(&format!("{} is changed (version {})", output.paint(Tone::Strong, task.id.as_str()), task.version))?;
+    output.text(&format!(
+        "{} is changed (version {})",
+        output.paint(Tone::Strong, task.id.as_str()),
+        task.version
+    ))?;
     print_task(&octopoid, task, output).await
 }
 
 pub(crate) async fn delete(id: TaskId, global: &Global, output: &Output) -> Result<u8, Error> {
     let octopoid = open(global)?;
     octopoid.tasks().delete(&id, &me()).await?;
-    output.text(&format!("{} is deleted; its history and its commits stay", output.paint(Tone::Strong, id.as_str())))?;
+    output.text(&format!(
+        "{} is deleted; its history and its commits stay",
+        output.paint(Tone::Strong, id.as_str())
+    ))?;
     output.json(&serde_json::json!({ "id": id, "deleted": true }))?;
     Ok(0)
 }

@@ -34,17 +34,27 @@ pub(crate) async fn run(keep: Option<PathBuf>, output: &Output) -> Result<u8, Er
     let root = match (&keep, &temporary) {
         (Some(dir), _) => {
             if fs::read_dir(dir).is_ok_and(|mut d| d.next().is_some()) {
-                return Err(Error::new(ErrorCode::AlreadyExists, format!("{} is not empty", dir.display())).with_hint("name a folder that is not there yet"));
+                return Err(
+                    Error::new(ErrorCode::AlreadyExists, format!("{} is not empty", dir.display()))
+                        .with_hint("name a folder that is not there yet"),
+                );
             }
             fs::create_dir_all(dir).map_err(|e| Error::io("create", dir, e))?;
             dir.canonicalize().map_err(|e| Error::io("open", dir, e))?
         }
-        (None, Some(temporary)) => temporary.path().canonicalize().map_err(|e| Error::io("open", temporary.path(), e))?,
+        (None, Some(temporary)) => temporary
+            .path()
+            .canonicalize()
+            .map_err(|e| Error::io("open", temporary.path(), e))?,
         (None, None) => return Err(Error::new(ErrorCode::Internal, "the demo has no folder")),
     };
-    let heading = |n: u8, text: &str| output.text(&format!("\n{} {text}", output.paint(Tone::Strong, &format!("{n}."))));
+    let heading =
+        |n: u8, text: &str| output.text(&format!("\n{} {text}", output.paint(Tone::Strong, &format!("{n}."))));
 
-    heading(1, &format!("A small repository with a failing test, in {}", root.display()))?;
+    heading(
+        1,
+        &format!("A small repository with a failing test, in {}", root.display()),
+    )?;
     for (name, text) in FILES {
         let path = root.join(name);
         fs::write(&path, text).map_err(|e| Error::io("write", &path, e))?;
@@ -53,7 +63,13 @@ pub(crate) async fn run(keep: Option<PathBuf>, output: &Output) -> Result<u8, Er
     output.text(&format!("   ./test.sh on {BRANCH}: {}", told(test(&root)?)))?;
 
     heading(2, "octopoid init --local")?;
-    init(&root, &InitRequest { agent: Some("command".into()), ..InitRequest::default() })?;
+    init(
+        &root,
+        &InitRequest {
+            agent: Some("command".into()),
+            ..InitRequest::default()
+        },
+    )?;
     set_up_agents(&root)?;
     output.text("   an implementer and a gatekeeper, both played by the shipped scripted agent; test: ./test.sh")?;
 
@@ -66,12 +82,26 @@ pub(crate) async fn run(keep: Option<PathBuf>, output: &Output) -> Result<u8, Er
         created_by: Some("demo".into()),
         ..CreateTask::default()
     };
-    let first = octopoid.tasks().create(create("Greet the named person", "`./greet.sh Ada` must print `Hello, Ada!`.", vec![])).await?;
+    let first = octopoid
+        .tasks()
+        .create(create(
+            "Greet the named person",
+            "`./greet.sh Ada` must print `Hello, Ada!`.",
+            vec![],
+        ))
+        .await?;
     let second = octopoid
         .tasks()
-        .create(create("Greet the world when nobody is named", "`./greet.sh` must print `Hello, world!`, and the README must say so.", vec![first.id.clone()]))
+        .create(create(
+            "Greet the world when nobody is named",
+            "`./greet.sh` must print `Hello, world!`, and the README must say so.",
+            vec![first.id.clone()],
+        ))
         .await?;
-    output.text(&format!("   {}  {}\n   {}  {} (after {})", first.id, first.title, second.id, second.title, first.id))?;
+    output.text(&format!(
+        "   {}  {}\n   {}  {} (after {})",
+        first.id, first.title, second.id, second.title, first.id
+    ))?;
 
     heading(4, "octopoid start --once")?;
     let mut orchestrator = Orchestrator::builder().octopoid(octopoid.clone()).build()?;
@@ -80,7 +110,11 @@ pub(crate) async fn run(keep: Option<PathBuf>, output: &Output) -> Result<u8, Er
     let printer = tokio::spawn(async move {
         let mut lines = Vec::new();
         while let Some(notice) = notices.recv().await {
-            let line = format!("   {quiet}{}  {}", notice.task.map(|t| t.to_string()).unwrap_or_default(), notice.text);
+            let line = format!(
+                "   {quiet}{}  {}",
+                notice.task.map(|t| t.to_string()).unwrap_or_default(),
+                notice.text
+            );
             if !json {
                 print_line(&line);
             }
@@ -94,11 +128,15 @@ pub(crate) async fn run(keep: Option<PathBuf>, output: &Output) -> Result<u8, Er
     heading(5, &format!("What is on {BRANCH} now"))?;
     let tip = repo.branch_tip(BRANCH)?.unwrap_or_default();
     let log = repo.log(None, &tip, 10)?;
-    log.iter().try_for_each(|line| output.text(&format!("   {} {}", &line.sha[..10], line.summary)))?;
+    log.iter()
+        .try_for_each(|line| output.text(&format!("   {} {}", &line.sha[..10], line.summary)))?;
     let passed = test(&root)?;
     output.text(&format!("   ./test.sh on {BRANCH}: {}", told(passed)))?;
 
-    let (first, second) = (octopoid.tasks().get(&first.id).await?, octopoid.tasks().get(&second.id).await?);
+    let (first, second) = (
+        octopoid.tasks().get(&first.id).await?,
+        octopoid.tasks().get(&second.id).await?,
+    );
     let done = [&first, &second].iter().all(|t| t.kind() == QueueKind::Done);
     output.json(&serde_json::json!({
         "directory": root, "tasks": octopoid.tasks().views(vec![first.clone(), second.clone()]).await?,
@@ -106,13 +144,28 @@ pub(crate) async fn run(keep: Option<PathBuf>, output: &Output) -> Result<u8, Er
     }))?;
     if !done || !passed {
         for task in [&first, &second].iter().filter(|t| t.kind() != QueueKind::Done) {
-            output.message(&format!("{} is in {}: {}", task.id, task.queue, task.execution_notes.as_deref().unwrap_or("")));
+            output.message(&format!(
+                "{} is in {}: {}",
+                task.id,
+                task.queue,
+                task.execution_notes.as_deref().unwrap_or("")
+            ));
         }
-        return Err(Error::new(ErrorCode::NeedsAttention, "the demo did not end as it should").with_hint("repeat it with --keep DIR, then look with `octopoid -C DIR why ID`"));
+        return Err(
+            Error::new(ErrorCode::NeedsAttention, "the demo did not end as it should")
+                .with_hint("repeat it with --keep DIR, then look with `octopoid -C DIR why ID`"),
+        );
     }
-    output.text(&format!("\nBoth tasks are done, in {:.1} s.", begun.elapsed().as_secs_f64()))?;
+    output.text(&format!(
+        "\nBoth tasks are done, in {:.1} s.",
+        begun.elapsed().as_secs_f64()
+    ))?;
     if keep.is_some() {
-        output.message(&format!("Look around: octopoid -C {} show {}", root.display(), second.id));
+        output.message(&format!(
+            "Look around: octopoid -C {} show {}",
+            root.display(),
+            second.id
+        ));
     }
     Ok(0)
 }
@@ -121,7 +174,10 @@ fn told(passed: bool) -> &'static str {
     if passed { "passes" } else { "fails" }
 }
 
-#[expect(clippy::print_stdout, reason = "the demo's story is its data; it is told while it happens")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the demo's story is its data; it is told while it happens"
+)]
 fn print_line(line: &str) {
     println!("{line}");
 }
@@ -135,13 +191,24 @@ fn set_up_agents(root: &Path) -> Result<(), Error> {
     };
     write("agents/demo.script.yml.txt", SCRIPT.to_owned())?;
     for (name, role) in [("implementer", "implement"), ("gatekeeper", "gatekeeper")] {
-        write(&format!("agents/{name}.yaml"), format!("role: {role}\nagent: scripted\nscript: .octopoid/agents/demo.script.yml.txt\n"))?;
+        write(
+            &format!("agents/{name}.yaml"),
+            format!("role: {role}\nagent: scripted\nscript: .octopoid/agents/demo.script.yml.txt\n"),
+        )?;
     }
-    write("config.yaml", format!("mode: local\nscope: demo\nrepo:\n  base_branch: {BRANCH}\n  test: sh test.sh\n"))
+    write(
+        "config.yaml",
+        format!("mode: local\nscope: demo\nrepo:\n  base_branch: {BRANCH}\n  test: sh test.sh\n"),
+    )
 }
 
 /// Whether the project's test passes in the main checkout.
 fn test(root: &Path) -> Result<bool, Error> {
-    let answer = std::process::Command::new("/bin/sh").arg("test.sh").current_dir(root).output();
-    answer.map(|a| a.status.success()).map_err(|e| Error::io("run", &root.join("test.sh"), e))
+    let answer = std::process::Command::new("/bin/sh")
+        .arg("test.sh")
+        .current_dir(root)
+        .output();
+    answer
+        .map(|a| a.status.success())
+        .map_err(|e| Error::io("run", &root.join("test.sh"), e))
 }

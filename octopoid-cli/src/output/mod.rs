@@ -38,12 +38,20 @@ impl Output {
             Color::Never => false,
             Color::Auto => !no_color && std::io::stdout().is_terminal() && !global.json,
         };
-        Self { json: global.json, quiet: global.quiet, color }
+        Self {
+            json: global.json,
+            quiet: global.quiet,
+            color,
+        }
     }
 
     /// For errors found before the options could be read.
     pub(crate) fn json_only() -> Self {
-        Self { json: true, quiet: true, color: false }
+        Self {
+            json: true,
+            quiet: true,
+            color: false,
+        }
     }
 
     /// Whether JSON is wanted.
@@ -72,7 +80,11 @@ impl Output {
             return Ok(());
         }
         self.raw(text.as_bytes())?;
-        if text.ends_with('\n') || text.is_empty() { Ok(()) } else { self.raw(b"\n") }
+        if text.ends_with('\n') || text.is_empty() {
+            Ok(())
+        } else {
+            self.raw(b"\n")
+        }
     }
 
     /// Bytes as they are.
@@ -92,8 +104,12 @@ impl Output {
         if !self.json {
             return Ok(());
         }
-        let mut text = serde_json::to_string_pretty(value)
-            .map_err(|e| Error::new(ErrorCode::Internal, format!("the answer cannot be written as JSON: {e}")))?;
+        let mut text = serde_json::to_string_pretty(value).map_err(|e| {
+            Error::new(
+                ErrorCode::Internal,
+                format!("the answer cannot be written as JSON: {e}"),
+            )
+        })?;
         text.push('\n');
         self.raw(text.as_bytes())
     }

@@ -34,7 +34,12 @@ pub(crate) fn task_rows(output: &Output, tasks: &[TaskView], counts: impl Fn(&Qu
             queues.push(&task.task.queue);
         }
     }
-    queues.sort_by_key(|q| QueueName::BUILT_IN.iter().position(|(name, _)| *name == q.as_str()).unwrap_or(3));
+    queues.sort_by_key(|q| {
+        QueueName::BUILT_IN
+            .iter()
+            .position(|(name, _)| *name == q.as_str())
+            .unwrap_or(3)
+    });
     let mut text = String::new();
     for queue in queues {
         let heading = format!("{} ({}):", queue.as_str().to_uppercase(), counts(queue));
@@ -61,7 +66,13 @@ pub(crate) fn task_rows(output: &Output, tasks: &[TaskView], counts: impl Fn(&Qu
             if let Some(code) = &task.attention {
                 note.push_str(&format!("  ({code})"));
             }
-            text.push_str(&format!("  {priority} {} - {}  {}{}\n", task.id, task.role, task.title, output.paint(Tone::Faint, &note)));
+            text.push_str(&format!(
+                "  {priority} {} - {}  {}{}\n",
+                task.id,
+                task.role,
+                task.title,
+                output.paint(Tone::Faint, &note)
+            ));
         }
         text.push('\n');
     }
@@ -86,7 +97,12 @@ pub(crate) fn task_text(output: &Output, view: &TaskView, now: Timestamp) -> Str
     line("flow", task.flow.clone());
     line("base", task.branch.clone());
     line("branch", view.work_branch.clone());
-    let blockers = view.blockers.iter().flatten().map(|b| format!("{} ({})", b.id, b.queue)).collect::<Vec<_>>();
+    let blockers = view
+        .blockers
+        .iter()
+        .flatten()
+        .map(|b| format!("{} ({})", b.id, b.queue))
+        .collect::<Vec<_>>();
     line("blocked by", blockers.join(", "));
     line("on hold", task.hold.clone().unwrap_or_default());
     line("claimed by", task.claimed_by.clone().unwrap_or_default());
@@ -98,7 +114,10 @@ pub(crate) fn task_text(output: &Output, view: &TaskView, now: Timestamp) -> Str
     line("paths", task.paths.join(" "));
     line("created", ago(task.created_at, now));
     if let Some(usage) = view.usage.as_ref().filter(|u| u.turns > 0 || u.input_tokens > 0) {
-        let cost = format!("{} turns, {} tokens in, {} out, ${:.4}", usage.turns, usage.input_tokens, usage.output_tokens, usage.cost_usd);
+        let cost = format!(
+            "{} turns, {} tokens in, {} out, ${:.4}",
+            usage.turns, usage.input_tokens, usage.output_tokens, usage.cost_usd
+        );
         line("usage", cost);
     }
     let attempts = view.attempts.as_deref().unwrap_or_default();
@@ -108,7 +127,10 @@ pub(crate) fn task_text(output: &Output, view: &TaskView, now: Timestamp) -> Str
             let outcome = a.outcome.map_or_else(|| "running".to_owned(), |o| o.to_string());
             let failure = a.failure.as_ref().map(|f| format!(" ({f})")).unwrap_or_default();
             let took = duration(a.ended_at.unwrap_or(now).since(a.started_at));
-            text.push_str(&format!("  {}. {} by {}: {outcome}{failure}, {took}, {} commits\n", a.number, a.kind, a.agent, a.evidence.commits));
+            text.push_str(&format!(
+                "  {}. {} by {}: {outcome}{failure}, {took}, {} commits\n",
+                a.number, a.kind, a.agent, a.evidence.commits
+            ));
         }
     }
     let thread = view.thread.as_deref().unwrap_or_default();
@@ -126,7 +148,11 @@ pub(crate) fn task_text(output: &Output, view: &TaskView, now: Timestamp) -> Str
 
 /// Why a task is where it is.
 pub(crate) fn why_text(output: &Output, why: &Why) -> String {
-    let tone = if why.queue.kind() == QueueKind::Attention { Tone::Bad } else { Tone::Strong };
+    let tone = if why.queue.kind() == QueueKind::Attention {
+        Tone::Bad
+    } else {
+        Tone::Strong
+    };
     let mut text = format!("{}  {}\n\n", why.id, why.title);
     text.push_str(&format!("It is in {}", output.paint(tone, why.queue.as_str())));
     match &why.held_by {
@@ -141,10 +167,16 @@ pub(crate) fn why_text(output: &Output, why: &Why) -> String {
         text.push_str("\nLast error:\n");
         error.lines().take(12).for_each(|l| text.push_str(&format!("  {l}\n")));
     }
-    if let Some(output) = why.last_output.as_ref().filter(|o| why.last_error.as_ref().is_none_or(|e| !e.contains(o.trim()))) {
+    if let Some(output) = why
+        .last_output
+        .as_ref()
+        .filter(|o| why.last_error.as_ref().is_none_or(|e| !e.contains(o.trim())))
+    {
         text.push_str("\nThe end of its output:\n");
         let lines: Vec<&str> = output.lines().collect();
-        lines[lines.len().saturating_sub(15)..].iter().for_each(|l| text.push_str(&format!("  {l}\n")));
+        lines[lines.len().saturating_sub(15)..]
+            .iter()
+            .for_each(|l| text.push_str(&format!("  {l}\n")));
     }
     text.push_str(&format!("\nNext: {}.\n", why.next));
     if !why.commands.is_empty() {

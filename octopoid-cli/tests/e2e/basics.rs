@@ -8,11 +8,27 @@ use crate::harness::{BASE, BIN, Project, WORKS};
 fn the_demo_tells_the_whole_story_in_a_bare_environment() {
     let home = tempfile::tempdir().unwrap();
     let begun = std::time::Instant::now();
-    let output = Command::new(BIN).arg("demo").env_clear().env("PATH", "/usr/bin:/bin").env("HOME", home.path()).output().unwrap();
+    let output = Command::new(BIN)
+        .arg("demo")
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("HOME", home.path())
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
-    assert!(said.contains("./test.sh on trunk: fails") && said.contains("./test.sh on trunk: passes"), "{said}");
-    assert!(said.contains("rejected by gatekeeper") && said.contains("Both tasks are done"), "{said}");
+    assert!(
+        output.status.success(),
+        "{said}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(
+        said.contains("./test.sh on trunk: fails") && said.contains("./test.sh on trunk: passes"),
+        "{said}"
+    );
+    assert!(
+        said.contains("rejected by gatekeeper") && said.contains("Both tasks are done"),
+        "{said}"
+    );
     assert!(begun.elapsed().as_secs() < 10, "{:?}", begun.elapsed());
 }
 
@@ -29,9 +45,16 @@ plays:
       - report: {outcome: done, summary: "added the file"}
 "#,
     );
-    project.write("test.sh", "git rev-parse HEAD >> \"$HOME/tested\"; test -z \"$(git status --porcelain --untracked-files=no)\"\n");
+    project.write(
+        "test.sh",
+        "git rev-parse HEAD >> \"$HOME/tested\"; test -z \"$(git status --porcelain --untracked-files=no)\"\n",
+    );
     project.git(&["commit", "--quiet", "--all", "--message", "test tells what it tests"]);
-    let id = project.enqueue(&["Add a file", "--body", "Add src/new.txt; $(touch /tmp/never) {{ nothing }} `id`"]);
+    let id = project.enqueue(&[
+        "Add a file",
+        "--body",
+        "Add src/new.txt; $(touch /tmp/never) {{ nothing }} `id`",
+    ]);
     project.run(&["start", "--once"]).ok().says("merged into trunk");
 
     let task = project.expect_queue(&id, "done");
@@ -39,14 +62,27 @@ plays:
     assert_eq!(task["merged_sha"], project.git(&["rev-parse", BASE]));
     assert_eq!(project.merges_of(&id), 1);
     let head = task["head_sha"].as_str().unwrap();
-    assert_eq!(project.read("../tested").lines().collect::<Vec<_>>(), [head], "the check ran on exactly the commit handed in");
+    assert_eq!(
+        project.read("../tested").lines().collect::<Vec<_>>(),
+        [head],
+        "the check ran on exactly the commit handed in"
+    );
     assert_eq!(project.git(&["rev-parse", &format!("agent/{id}")]), head);
-    let kinds: Vec<_> = task["attempts"].as_array().unwrap().iter().map(|a| (a["kind"].as_str().unwrap(), a["outcome"].as_str().unwrap())).collect();
+    let kinds: Vec<_> = task["attempts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|a| (a["kind"].as_str().unwrap(), a["outcome"].as_str().unwrap()))
+        .collect();
     assert_eq!(kinds, [("work", "submitted"), ("review", "approved")]);
     // The clean main checkout followed; nothing else in it moved.
     assert_eq!(project.read("src/new.txt"), "made by an agent\n");
     assert_eq!(project.git(&["status", "--porcelain", "--untracked-files=no"]), "");
-    assert!(project.prompt(&id, 1).contains("$(touch /tmp/never) {{ nothing }} `id`"));
+    assert!(
+        project
+            .prompt(&id, 1)
+            .contains("$(touch /tmp/never) {{ nothing }} `id`")
+    );
     let history = project.git(&["log", "--format=%s", BASE]);
     assert_eq!(history.lines().next(), Some("Add a file"));
     project.closing_checks();
@@ -92,8 +128,14 @@ plays:
     let task = project.expect_queue(&id, "done");
     assert_eq!(task["rejection_count"], 1);
     let prompt = project.prompt(&id, 3);
-    assert!(prompt.contains("Rename foo; \"quotes\" & {{ braces }} stay.") && prompt.contains("- foo is no name"), "{prompt}");
-    assert!(prompt.contains("Go on from them; do not start over.") && prompt.contains(" c1"), "{prompt}");
+    assert!(
+        prompt.contains("Rename foo; \"quotes\" & {{ braces }} stay.") && prompt.contains("- foo is no name"),
+        "{prompt}"
+    );
+    assert!(
+        prompt.contains("Go on from them; do not start over.") && prompt.contains(" c1"),
+        "{prompt}"
+    );
     assert!(project.base_has("bar.txt") && !project.base_has("foo.txt"));
     assert_eq!(project.merges_of(&id), 1);
     project.closing_checks();
@@ -111,11 +153,21 @@ plays:
     );
     project.config("limits: {rejections: 2}\n");
     let id = project.enqueue(&["Try"]);
-    project.run(&["start", "--once"]).code(1).says(&format!("octopoid why {id}"));
+    project
+        .run(&["start", "--once"])
+        .code(1)
+        .says(&format!("octopoid why {id}"));
     let task = project.expect_queue(&id, "needs_attention");
-    assert_eq!((&task["rejection_count"], &task["attention"]), (&2.into(), &"rejected".into()));
+    assert_eq!(
+        (&task["rejection_count"], &task["attention"]),
+        (&2.into(), &"rejected".into())
+    );
     assert_eq!(project.attempts(&id, "work"), 2);
-    project.run(&["why", &id]).ok().says("never good enough").says(&format!("octopoid retry {id}"));
+    project
+        .run(&["why", &id])
+        .ok()
+        .says("never good enough")
+        .says(&format!("octopoid retry {id}"));
     project.run(&["status"]).code(1).says(&id);
     project.closing_checks();
 }
@@ -134,8 +186,17 @@ plays:
     let second = project.enqueue(&["two", "--after", &first, "--priority", "P0"]);
     let third = project.enqueue(&["three", "--after", &first, "--after", &second, "--priority", "P0"]);
     let list = project.json(&["list"]);
-    let row = list["tasks"].as_array().unwrap().iter().find(|t| t["id"] == third.as_str()).unwrap().clone();
-    assert_eq!((&row["blocked"], &row["blocked_by"]), (&true.into(), &serde_json::json!([first, second])));
+    let row = list["tasks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|t| t["id"] == third.as_str())
+        .unwrap()
+        .clone();
+    assert_eq!(
+        (&row["blocked"], &row["blocked_by"]),
+        (&true.into(), &serde_json::json!([first, second]))
+    );
     project.run(&["why", &third]).ok().says("blocked by");
     project.run(&["start", "--once"]).ok();
     assert_eq!(project.on_base("order.txt"), "one\ntwo\nthree");
@@ -179,7 +240,9 @@ fn without_a_gatekeeper_a_person_reviews() {
     project.expect_queue(&id, "provisional");
     project.run(&["diff", &id]).ok().says("+Needs a person");
     project.run(&["why", &id]).ok().says(&format!("octopoid approve {id}"));
-    project.run(&["reject", &id, "--reason", "not yet", "--by", "alice"]).ok();
+    project
+        .run(&["reject", &id, "--reason", "not yet", "--by", "alice"])
+        .ok();
     project.expect_queue(&id, "incoming");
     project.run(&["start", "--once"]).ok();
     assert!(project.prompt(&id, 2).contains("not yet"));
@@ -226,7 +289,12 @@ transitions:
     let id = project.enqueue(&["With care", "--flow", "careful"]);
     project.run(&["start", "--once"]).ok();
     let task = project.expect_queue(&id, "done");
-    let agents: Vec<_> = task["attempts"].as_array().unwrap().iter().map(|a| a["agent"].as_str().unwrap()).collect();
+    let agents: Vec<_> = task["attempts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|a| a["agent"].as_str().unwrap())
+        .collect();
     assert_eq!(agents, ["implementer", "gatekeeper", "tester"]);
     project.closing_checks();
 }

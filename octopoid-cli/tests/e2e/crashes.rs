@@ -31,14 +31,32 @@ fn killed_at_each_journal_boundary_the_story_ends_the_same() {
             // Twice in a row, at the same boundary of the second life.
             project.run_with(&["start", "--once"], &env);
             let last = project.run(&["start", "--once"]);
-            assert_eq!(last.code, 0, "boundary {boundary}: {}\n{}", last.err, project.run(&["why", &id]).out);
+            assert_eq!(
+                last.code,
+                0,
+                "boundary {boundary}: {}\n{}",
+                last.err,
+                project.run(&["why", &id]).out
+            );
         }
         let task = project.expect_queue(&id, "done");
         assert_eq!(project.merges_of(&id), 1, "boundary {boundary}");
-        assert_eq!(task["merged_sha"], project.git(&["rev-parse", "trunk"]), "boundary {boundary}");
-        let live = task["attempts"].as_array().unwrap().iter().filter(|a| a["ended_at"].is_null()).count();
+        assert_eq!(
+            task["merged_sha"],
+            project.git(&["rev-parse", "trunk"]),
+            "boundary {boundary}"
+        );
+        let live = task["attempts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|a| a["ended_at"].is_null())
+            .count();
         assert_eq!(live, 0, "boundary {boundary}");
-        assert_eq!(task["failure_count"], 0, "boundary {boundary}: a crash is not the task's fault\n{task:#}");
+        assert_eq!(
+            task["failure_count"], 0,
+            "boundary {boundary}: a crash is not the task's fault\n{task:#}"
+        );
         project.closing_checks();
         if ended {
             break;
@@ -55,7 +73,9 @@ fn killed_while_agents_work_they_are_taken_up() {
     let id = project.enqueue(&["Survive"]);
     for _ in 0..2 {
         let mut daemon = project.start(&[], &[]);
-        eventually("the agent is ready", || project.run(&["logs", &id]).out.contains("ready"));
+        eventually("the agent is ready", || {
+            project.run(&["logs", &id]).out.contains("ready")
+        });
         daemon.kill();
     }
     project.run(&["status"]).code(1).says("ended without being stopped");
@@ -74,19 +94,28 @@ fn orchestrator_and_agent_killed_together_cost_no_attempt() {
     );
     let id = project.enqueue(&["Power cut"]);
     let mut daemon = project.start(&[], &[]);
-    eventually("the agent is ready", || project.run(&["logs", &id]).out.contains("ready"));
+    eventually("the agent is ready", || {
+        project.run(&["logs", &id]).out.contains("ready")
+    });
     daemon.kill();
     // The wrapper too: nobody is left to write an exit code.
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
         let environ = std::fs::read(entry.path().join("environ")).unwrap_or_default();
         let ours = format!("OCTOPOID_ATTEMPT_DIR={}", project.root.display());
         if environ.split(|b| *b == 0).any(|e| e.starts_with(ours.as_bytes())) {
-            std::process::Command::new("kill").arg("-9").arg(entry.file_name()).status().unwrap();
+            std::process::Command::new("kill")
+                .arg("-9")
+                .arg(entry.file_name())
+                .status()
+                .unwrap();
         }
     }
     project.run(&["start", "--once"]).ok();
     let task = project.expect_queue(&id, "done");
-    assert_eq!((&task["failure_count"], &task["attempts"][0]["failure"]), (&0.into(), &"agent_lost".into()));
+    assert_eq!(
+        (&task["failure_count"], &task["attempts"][0]["failure"]),
+        (&0.into(), &"agent_lost".into())
+    );
     assert!(["a", "b", "c"].iter().all(|f| project.base_has(f)));
     assert_eq!(project.merges_of(&id), 1);
     project.closing_checks();
@@ -97,15 +126,26 @@ fn a_removed_worktree_and_stale_metadata_are_made_good() {
     let project = Project::new(
         "plays:\n  - role: gatekeeper\n    attempt: 2\n    steps: [{verdict: {verdict: reject, summary: again}}]\n  - role: gatekeeper\n    steps: [{verdict: {verdict: approve}}]\n  - steps: [{run: \"echo $OCTOPOID_ATTEMPT >> a\"}, {commit: work}]\n",
     );
-    std::fs::rename(project.path(".octopoid/agents/gatekeeper.yaml"), project.path("../gatekeeper.yaml")).unwrap();
+    std::fs::rename(
+        project.path(".octopoid/agents/gatekeeper.yaml"),
+        project.path("../gatekeeper.yaml"),
+    )
+    .unwrap();
     let id = project.enqueue(&["Lost folder"]);
     project.run(&["start", "--once"]).ok();
     std::fs::remove_dir_all(project.path(&format!(".octopoid/runtime/worktrees/{id}"))).unwrap();
-    std::fs::rename(project.path("../gatekeeper.yaml"), project.path(".octopoid/agents/gatekeeper.yaml")).unwrap();
+    std::fs::rename(
+        project.path("../gatekeeper.yaml"),
+        project.path(".octopoid/agents/gatekeeper.yaml"),
+    )
+    .unwrap();
     project.run(&["start", "--once"]).ok();
     project.expect_queue(&id, "done");
     assert_eq!(project.on_base("a"), "1\n3", "the first attempt's work was there");
-    project.run(&["worktrees", "--clean", "--dry-run"]).ok().says("would be removed");
+    project
+        .run(&["worktrees", "--clean", "--dry-run"])
+        .ok()
+        .says("would be removed");
     project.run(&["worktrees", "--clean"]).ok().says("removed");
     assert!(!project.path(&format!(".octopoid/runtime/worktrees/{id}")).exists());
     project.run(&["diff", &id]).ok().says("+3");

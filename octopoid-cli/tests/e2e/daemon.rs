@@ -43,13 +43,17 @@ fn a_pause_longer_than_the_lease_costs_nothing() {
     project.config("orchestrator: {lease_seconds: 3}\n");
     let id = project.enqueue(&["Slow"]);
     let mut daemon = project.start(&[], &[]);
-    eventually("the agent is ready", || project.run(&["logs", &id]).out.contains("ready"));
+    eventually("the agent is ready", || {
+        project.run(&["logs", &id]).out.contains("ready")
+    });
     project.run(&["pause"]).ok();
     std::thread::sleep(std::time::Duration::from_secs(8));
     let task = project.expect_queue(&id, "claimed");
     assert_eq!(task["attempt_count"], 1);
     std::fs::write(project.path("../go"), "").unwrap();
-    eventually("its result is collected in the pause", || project.queue(&id) == "provisional");
+    eventually("its result is collected in the pause", || {
+        project.queue(&id) == "provisional"
+    });
     std::thread::sleep(std::time::Duration::from_millis(300));
     project.expect_queue(&id, "provisional");
     project.run(&["resume"]).ok();
@@ -67,7 +71,9 @@ fn a_stop_leaves_the_agent_at_work_and_the_next_start_takes_it_up() {
     );
     let id = project.enqueue(&["Survive"]);
     let mut daemon = project.start(&[], &[]);
-    eventually("the agent is ready", || project.run(&["logs", &id]).out.contains("ready"));
+    eventually("the agent is ready", || {
+        project.run(&["logs", &id]).out.contains("ready")
+    });
     daemon.signal("TERM");
     assert_eq!(daemon.wait(), 0);
     assert!(!project.processes().is_empty(), "the agent goes on");
@@ -75,7 +81,10 @@ fn a_stop_leaves_the_agent_at_work_and_the_next_start_takes_it_up() {
     // It ends while nobody looks.
     std::fs::write(project.path("../go"), "").unwrap();
     eventually("the agent has ended", || project.processes().is_empty());
-    project.run(&["start", "--once"]).ok().says("taken up where it was left");
+    project
+        .run(&["start", "--once"])
+        .ok()
+        .says("taken up where it was left");
     project.expect_queue(&id, "done");
     assert_eq!((project.attempts(&id, "work"), project.merges_of(&id)), (1, 1));
     project.closing_checks();
@@ -88,11 +97,16 @@ fn stop_now_ends_agents_and_keeps_their_work() {
     );
     let id = project.enqueue(&["Interrupted"]);
     project.run(&["start", "--daemon"]).ok();
-    eventually("the agent is ready", || project.run(&["logs", &id]).out.contains("ready"));
+    eventually("the agent is ready", || {
+        project.run(&["logs", &id]).out.contains("ready")
+    });
     project.run(&["stop", "--now"]).ok();
     assert_eq!(project.processes(), Vec::<String>::new());
     let task = project.expect_queue(&id, "incoming");
-    assert_eq!((&task["failure_count"], &task["attempts"][0]["outcome"]), (&0.into(), &"released".into()));
+    assert_eq!(
+        (&task["failure_count"], &task["attempts"][0]["outcome"]),
+        (&0.into(), &"released".into())
+    );
     project.run(&["start", "--once"]).ok();
     assert!(project.base_has("a") && project.base_has("b"));
     project.closing_checks();
@@ -107,7 +121,10 @@ fn logs_follow_an_attempt_to_its_end() {
     project.run(&["logs", &id]).code(3).says("nobody has worked on it yet");
     project.run(&["start", "--daemon"]).ok();
     eventually("it has begun", || project.run(&["logs", &id]).out.contains("one"));
-    assert_eq!(project.run(&["logs", &id, "--attempt", "1", "-f"]).ok().out, "one\ntwo\n");
+    assert_eq!(
+        project.run(&["logs", &id, "--attempt", "1", "-f"]).ok().out,
+        "one\ntwo\n"
+    );
     project.run(&["logs", &id, "--attempt", "9"]).code(3);
     eventually("it is done", || project.queue(&id) == "done");
     project.run(&["stop"]).ok();

@@ -32,9 +32,16 @@ plays:
     let id = project.enqueue(&["Never green"]);
     project.run(&["start", "--once"]).code(1);
     let task = project.expect_queue(&id, "needs_attention");
-    assert_eq!((&task["attention"], project.attempts(&id, "work")), (&"checks_failed".into(), 3));
+    assert_eq!(
+        (&task["attention"], project.attempts(&id, "work")),
+        (&"checks_failed".into(), 3)
+    );
     assert!(!project.base_has("RED"));
-    project.run(&["why", &id]).ok().says("checks_failed").says("3. work by implementer: failed");
+    project
+        .run(&["why", &id])
+        .ok()
+        .says("checks_failed")
+        .says("3. work by implementer: failed");
     // Started again by a person, it gets its limits back and keeps its work.
     project.run(&["retry", &id]).ok();
     assert_eq!(project.show(&id)["failure_count"], 0);
@@ -83,10 +90,20 @@ plays:
     project.run(&["start", "--once"]).ok();
     let task = project.expect_queue(&id, "done");
     let first = &task["attempts"][0];
-    assert_eq!((&first["outcome"], &first["evidence"]["signal"], &first["evidence"]["commits"]), (&"failed".into(), &9.into(), &2.into()));
+    assert_eq!(
+        (
+            &first["outcome"],
+            &first["evidence"]["signal"],
+            &first["evidence"]["commits"]
+        ),
+        (&"failed".into(), &9.into(), &2.into())
+    );
     assert_eq!(first["evidence"]["saved_dirty_files"], true);
     let prompt = project.prompt(&id, 2);
-    assert!(prompt.contains("first half") && prompt.contains("octopoid: work in progress"), "{prompt}");
+    assert!(
+        prompt.contains("first half") && prompt.contains("octopoid: work in progress"),
+        "{prompt}"
+    );
     assert!(["a", "b", "c"].iter().all(|f| project.base_has(f)));
     assert_eq!((project.attempts(&id, "work"), project.merges_of(&id)), (2, 1));
     project.closing_checks();
@@ -125,20 +142,29 @@ fn an_agent_that_runs_too_long_is_ended() {
     project.config("limits: {silence_minutes: 1, wall_minutes: 0.01, attempts: 1}\n");
     let id = project.enqueue(&["Talk for ever"]);
     project.run(&["start", "--once"]).code(1);
-    assert_eq!(project.expect_queue(&id, "needs_attention")["attention"], "timeout_wall");
+    assert_eq!(
+        project.expect_queue(&id, "needs_attention")["attention"],
+        "timeout_wall"
+    );
     project.closing_checks();
 }
 
 #[test]
 fn what_agents_report_decides_only_what_it_may() {
     let outcome = |steps: &str| {
-        let project = Project::new(&format!("plays:\n  - role: gatekeeper\n    steps: [{{verdict: {{verdict: approve}}}}]\n  - steps: [{steps}]\n"));
+        let project = Project::new(&format!(
+            "plays:\n  - role: gatekeeper\n    steps: [{{verdict: {{verdict: approve}}}}]\n  - steps: [{steps}]\n"
+        ));
         project.config("limits: {attempts: 1}\n");
         let id = project.enqueue(&["Report"]);
         project.run(&["start", "--once"]);
         let task = project.show(&id);
         project.closing_checks();
-        (task["queue"].as_str().unwrap().to_owned(), task["attention"].as_str().unwrap_or("").to_owned(), task["execution_notes"].as_str().unwrap_or("").to_owned())
+        (
+            task["queue"].as_str().unwrap().to_owned(),
+            task["attention"].as_str().unwrap_or("").to_owned(),
+            task["execution_notes"].as_str().unwrap_or("").to_owned(),
+        )
     };
     let is = |queue: &str, attention: &str, got: (String, String, String)| {
         assert_eq!((queue, attention), (got.0.as_str(), got.1.as_str()), "{}", got.2);
@@ -146,13 +172,33 @@ fn what_agents_report_decides_only_what_it_may() {
     };
     is("needs_attention", "no_changes", outcome("{print: nothing}"));
     is("needs_attention", "no_changes", outcome("{report: {outcome: done}}"));
-    let said = is("needs_attention", "agent_reported", outcome("{write: {a: \"1\"}}, {report: {outcome: failed, summary: \"too hard\"}}"));
+    let said = is(
+        "needs_attention",
+        "agent_reported",
+        outcome("{write: {a: \"1\"}}, {report: {outcome: failed, summary: \"too hard\"}}"),
+    );
     assert_eq!(said, "too hard");
-    let asked = is("needs_attention", "question", outcome("{report: {outcome: question, summary: \"which one?\"}}"));
+    let asked = is(
+        "needs_attention",
+        "question",
+        outcome("{report: {outcome: question, summary: \"which one?\"}}"),
+    );
     assert_eq!(asked, "which one?");
-    is("needs_attention", "agent_exit", outcome("{write: {a: \"1\"}}, {commit: a}, {report: {outcome: done}}, {exit: 1}"));
-    is("needs_attention", "too_many_continuations", outcome("{append: {a: \"1\"}}, {report: {outcome: needs_continuation}}"));
-    is("done", "", outcome("{report: {outcome: no_change, summary: \"already so\"}}"));
+    is(
+        "needs_attention",
+        "agent_exit",
+        outcome("{write: {a: \"1\"}}, {commit: a}, {report: {outcome: done}}, {exit: 1}"),
+    );
+    is(
+        "needs_attention",
+        "too_many_continuations",
+        outcome("{append: {a: \"1\"}}, {report: {outcome: needs_continuation}}"),
+    );
+    is(
+        "done",
+        "",
+        outcome("{report: {outcome: no_change, summary: \"already so\"}}"),
+    );
     is("done", "", outcome("{write: {a: \"1\"}}"));
 }
 
@@ -199,25 +245,56 @@ fn an_agent_cannot_push_and_gets_only_allowed_variables() {
     project.git(&["clone", "--quiet", "--bare", ".", &remote.display().to_string()]);
     project.git(&["remote", "add", "origin", &remote.display().to_string()]);
     let id = project.enqueue(&["Look around"]);
-    project.run_with(&["start", "--once"], &[("SECRET_KEY", "s3cret"), ("OCTOPOID_API_KEY", "oct_1"), ("CLAUDECODE", "1")]).ok();
+    project
+        .run_with(
+            &["start", "--once"],
+            &[
+                ("SECRET_KEY", "s3cret"),
+                ("OCTOPOID_API_KEY", "oct_1"),
+                ("CLAUDECODE", "1"),
+            ],
+        )
+        .ok();
     project.expect_queue(&id, "done");
     project.git(&["fetch", "--quiet", "origin"]);
     let env = project.git(&["show", "origin/trunk:env.txt"]);
     for secret in ["SECRET_KEY", "OCTOPOID_API_KEY", "CLAUDECODE"] {
         assert!(!env.contains(secret), "{secret}");
     }
-    for wanted in ["OCTOPOID_TASK_ID=", "OCTOPOID_TASK_TITLE=Look around", "OCTOPOID_TASK_FILE=", "OCTOPOID_ATTEMPT=1", "OCTOPOID_ROLE=implement", "OCTOPOID_BASE_BRANCH=trunk", "OCTOPOID_BASE_SHA=", "OCTOPOID_ATTEMPT_DIR=", "OCTOPOID_RESULT_FILE=", "OCTOPOID_REPORT_TOKEN="] {
+    for wanted in [
+        "OCTOPOID_TASK_ID=",
+        "OCTOPOID_TASK_TITLE=Look around",
+        "OCTOPOID_TASK_FILE=",
+        "OCTOPOID_ATTEMPT=1",
+        "OCTOPOID_ROLE=implement",
+        "OCTOPOID_BASE_BRANCH=trunk",
+        "OCTOPOID_BASE_SHA=",
+        "OCTOPOID_ATTEMPT_DIR=",
+        "OCTOPOID_RESULT_FILE=",
+        "OCTOPOID_REPORT_TOKEN=",
+    ] {
         assert!(env.contains(wanted), "{wanted} is not in\n{env}");
     }
     assert_eq!(project.git(&["show", "origin/trunk:branch.txt"]), format!("agent/{id}"));
     assert!(!project.git(&["branch", "-r"]).contains("stolen"));
-    assert_eq!(project.git(&["show", "origin/trunk:status.txt"]).lines().filter(|l| l.contains(".octopoid")).count(), 0, "nothing of ours lies in the worktree");
+    assert_eq!(
+        project
+            .git(&["show", "origin/trunk:status.txt"])
+            .lines()
+            .filter(|l| l.contains(".octopoid"))
+            .count(),
+        0,
+        "nothing of ours lies in the worktree"
+    );
 }
 
 #[test]
 fn a_missing_program_costs_the_task_nothing_and_work_goes_on_when_it_is_there() {
     let project = Project::new(WORKS);
-    project.write(".octopoid/agents/implementer.yaml", "role: implement\nagent: command\ncommand: [late-agent]\n");
+    project.write(
+        ".octopoid/agents/implementer.yaml",
+        "role: implement\nagent: command\ncommand: [late-agent]\n",
+    );
     let id = project.enqueue(&["Wait for the program"]);
     project.run(&["start", "--once"]).code(1).says("late-agent");
     let task = project.expect_queue(&id, "incoming");
@@ -226,7 +303,11 @@ fn a_missing_program_costs_the_task_nothing_and_work_goes_on_when_it_is_there() 
     let bin = project.path("../bin");
     std::fs::create_dir(&bin).unwrap();
     std::fs::write(bin.join("late-agent"), "#!/bin/sh\necho hello > late.txt\n").unwrap();
-    std::process::Command::new("chmod").arg("+x").arg(bin.join("late-agent")).status().unwrap();
+    std::process::Command::new("chmod")
+        .arg("+x")
+        .arg(bin.join("late-agent"))
+        .status()
+        .unwrap();
     let path = format!("{}:/usr/bin:/bin", bin.display());
     project.run_with(&["start", "--once"], &[("PATH", &path)]).ok();
     project.expect_queue(&id, "done");
@@ -237,7 +318,9 @@ fn a_missing_program_costs_the_task_nothing_and_work_goes_on_when_it_is_there() 
 
 #[test]
 fn fifty_megabytes_of_output_are_kept_and_hurt_nobody() {
-    let project = Project::new("plays:\n  - role: gatekeeper\n    steps: [{verdict: {verdict: approve}}]\n  - steps: [{print_bytes: 52428800}, {write: {a: \"1\"}}]\n");
+    let project = Project::new(
+        "plays:\n  - role: gatekeeper\n    steps: [{verdict: {verdict: approve}}]\n  - steps: [{print_bytes: 52428800}, {write: {a: \"1\"}}]\n",
+    );
     let id = project.enqueue(&["Talk a lot"]);
     project.run(&["start", "--once"]).ok();
     project.expect_queue(&id, "done");
@@ -250,22 +333,33 @@ fn what_checks_leave_behind_does_not_become_work() {
     let project = Project::new(
         "plays:\n  - role: gatekeeper\n    attempt: 2\n    steps: [{verdict: {verdict: reject, summary: again}}]\n  - role: gatekeeper\n    steps: [{verdict: {verdict: approve}}]\n  - steps: [{append: {a: \"1\"}}, {commit: a}]\n",
     );
-    project.write("test.sh", "mkdir -p junk && date > junk/result && echo changed >> README.md\n");
+    project.write(
+        "test.sh",
+        "mkdir -p junk && date > junk/result && echo changed >> README.md\n",
+    );
     project.git(&["commit", "--quiet", "--all", "--message", "untidy test"]);
     let id = project.enqueue(&["Tidy"]);
     project.run(&["start", "--once"]).ok();
     project.expect_queue(&id, "done");
     assert!(!project.base_has("junk/result"));
     assert_eq!(project.on_base("README.md"), "# project");
-    assert!(project.path(&format!(".octopoid/runtime/attempts/{id}/1/check-products/junk/result")).exists());
+    assert!(
+        project
+            .path(&format!(".octopoid/runtime/attempts/{id}/1/check-products/junk/result"))
+            .exists()
+    );
 }
 
 #[test]
 fn cancelling_ends_the_agent_and_keeps_its_work() {
-    let project = Project::new("plays:\n  - steps: [{write: {a: \"1\\n\"}}, {commit: half}, {write: {b: \"2\\n\"}}, {print: ready}, {hang: {}}]\n");
+    let project = Project::new(
+        "plays:\n  - steps: [{write: {a: \"1\\n\"}}, {commit: half}, {write: {b: \"2\\n\"}}, {print: ready}, {hang: {}}]\n",
+    );
     let id = project.enqueue(&["Long"]);
     let mut daemon = project.start(&[], &[]);
-    eventually("the agent is ready", || project.run(&["logs", &id]).out.contains("ready"));
+    eventually("the agent is ready", || {
+        project.run(&["logs", &id]).out.contains("ready")
+    });
     project.run(&["cancel", &id, "--reason", "changed my mind"]).ok();
     eventually("the agent is gone", || project.processes().is_empty());
     project.expect_queue(&id, "cancelled");

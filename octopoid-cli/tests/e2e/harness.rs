@@ -42,12 +42,18 @@ impl Ran {
 
     #[track_caller]
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.out).unwrap_or_else(|e| panic!("not JSON ({e}):\n{}\nstderr:\n{}", self.out, self.err))
+        serde_json::from_str(&self.out)
+            .unwrap_or_else(|e| panic!("not JSON ({e}):\n{}\nstderr:\n{}", self.out, self.err))
     }
 
     #[track_caller]
     pub fn says(self, text: &str) -> Self {
-        assert!(self.out.contains(text) || self.err.contains(text), "{text:?} is not in\n{}\n{}", self.out, self.err);
+        assert!(
+            self.out.contains(text) || self.err.contains(text),
+            "{text:?} is not in\n{}\n{}",
+            self.out,
+            self.err
+        );
         self
     }
 }
@@ -74,7 +80,11 @@ impl Project {
             ("GIT_CONFIG_NOSYSTEM".to_owned(), "1".to_owned()),
         ]);
         let project = Self { root, env, _home: home };
-        fs::write(project.path("../.gitconfig"), "[user]\n\tname = Test\n\temail = test@example.org\n[init]\n\tdefaultBranch = trunk\n").unwrap();
+        fs::write(
+            project.path("../.gitconfig"),
+            "[user]\n\tname = Test\n\temail = test@example.org\n[init]\n\tdefaultBranch = trunk\n",
+        )
+        .unwrap();
         project.git(&["init", "--quiet", "--initial-branch", BASE]);
         project.write("README.md", "# project\n");
         project.git(&["add", "--all"]);
@@ -117,12 +127,18 @@ impl Project {
 
     /// `config.yaml` with more lines.
     pub fn config(&self, more: &str) {
-        self.write(".octopoid/config.yaml", &format!("mode: local\nrepo: {{base_branch: {BASE}, test: \"sh test.sh\"}}\n{more}"));
+        self.write(
+            ".octopoid/config.yaml",
+            &format!("mode: local\nrepo: {{base_branch: {BASE}, test: \"sh test.sh\"}}\n{more}"),
+        );
     }
 
     /// A blueprint with the scripted agent.
     pub fn scripted(&self, name: &str, role: &str, more: &str) {
-        self.write(&format!(".octopoid/agents/{name}.yaml"), &format!("role: {role}\nagent: scripted\nscript: .octopoid/script.txt\n{more}"));
+        self.write(
+            &format!(".octopoid/agents/{name}.yaml"),
+            &format!("role: {role}\nagent: scripted\nscript: .octopoid/script.txt\n{more}"),
+        );
     }
 
     /// The script that all agents play.
@@ -132,7 +148,12 @@ impl Project {
 
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(BIN);
-        command.args(args).current_dir(&self.root).env_clear().envs(&self.env).stdin(Stdio::null());
+        command
+            .args(args)
+            .current_dir(&self.root)
+            .env_clear()
+            .envs(&self.env)
+            .stdin(Stdio::null());
         command
     }
 
@@ -183,8 +204,18 @@ impl Project {
 
     #[track_caller]
     pub fn git_in(&self, dir: &Path, args: &[&str]) -> String {
-        let output = Command::new("git").args(args).current_dir(dir).env_clear().envs(&self.env).output().unwrap();
-        assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let output = Command::new("git")
+            .args(args)
+            .current_dir(dir)
+            .env_clear()
+            .envs(&self.env)
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "git {args:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
@@ -196,17 +227,27 @@ impl Project {
 
     /// Whether the base branch has a file.
     pub fn base_has(&self, file: &str) -> bool {
-        self.git(&["ls-tree", "--name-only", "-r", BASE]).lines().any(|l| l == file)
+        self.git(&["ls-tree", "--name-only", "-r", BASE])
+            .lines()
+            .any(|l| l == file)
     }
 
     /// Number of commits on the base branch whose message names the task.
     pub fn merges_of(&self, id: &str) -> usize {
-        self.git(&["log", "--format=%B", BASE]).lines().filter(|l| *l == format!("Octopoid-Task: {id}")).count()
+        self.git(&["log", "--format=%B", BASE])
+            .lines()
+            .filter(|l| *l == format!("Octopoid-Task: {id}"))
+            .count()
     }
 
     /// Number of attempts of a kind.
     pub fn attempts(&self, id: &str, kind: &str) -> usize {
-        self.show(id)["attempts"].as_array().unwrap().iter().filter(|a| a["kind"] == kind).count()
+        self.show(id)["attempts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|a| a["kind"] == kind)
+            .count()
     }
 
     pub fn prompt(&self, id: &str, attempt: u32) -> String {
@@ -229,7 +270,11 @@ impl Project {
         let lost = self.git(&["fsck", "--unreachable", "--no-reflogs"]);
         let lost: Vec<&str> = lost.lines().filter(|l| l.contains(" commit ")).collect();
         assert!(lost.is_empty(), "unreachable commits: {lost:?}");
-        assert_eq!(self.git(&["log", "-1", "--format=%s", "main"]), "trap", "main was touched");
+        assert_eq!(
+            self.git(&["log", "-1", "--format=%s", "main"]),
+            "trap",
+            "main was touched"
+        );
         assert!(!self.base_has("WRONG"), "work began on the wrong branch");
         assert_eq!(self.processes(), Vec::<String>::new(), "processes are left");
     }
@@ -258,7 +303,11 @@ impl Project {
 impl Drop for Project {
     fn drop(&mut self) {
         // A test that failed half-way must not leave a daemon or an agent behind.
-        let _ = self.command(&["stop", "--now", "--quiet"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        let _ = self
+            .command(&["stop", "--now", "--quiet"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
     }
 }
 
@@ -276,7 +325,13 @@ impl Running {
     }
 
     pub fn signal(&self, name: &str) {
-        assert!(Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args([&format!("-{name}"), &self.pid().to_string()])
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 
     /// Waits for its end and gives its exit code.
@@ -286,7 +341,10 @@ impl Running {
             if let Some(status) = self.0.try_wait().unwrap() {
                 return status.code().unwrap_or(-1);
             }
-            assert!(begun.elapsed() < Duration::from_secs(60), "the orchestrator does not end");
+            assert!(
+                begun.elapsed() < Duration::from_secs(60),
+                "the orchestrator does not end"
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
     }

@@ -1,6 +1,15 @@
 //! Drives the built `octopoid` as a user would: real repositories, real processes, a real database.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
-#![allow(unreachable_pub, missing_debug_implementations, reason = "nothing here is seen from outside")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests fail by panicking"
+)]
+#![allow(
+    unreachable_pub,
+    missing_debug_implementations,
+    reason = "nothing here is seen from outside"
+)]
 
 mod bad_input;
 mod basics;

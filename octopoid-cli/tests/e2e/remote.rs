@@ -28,7 +28,11 @@ fn the_remote_moves_first_and_the_local_branch_follows() {
     assert!(there.starts_with(task["merged_sha"].as_str().unwrap()), "{there}");
     assert_eq!(project.git(&["rev-parse", BASE]), task["merged_sha"]);
     assert!(project.base_has("theirs") && project.base_has(&format!("{id}.txt")));
-    assert!(project.git(&["ls-remote", "origin", &format!("agent/{id}")]).contains(task["head_sha"].as_str().unwrap()));
+    assert!(
+        project
+            .git(&["ls-remote", "origin", &format!("agent/{id}")])
+            .contains(task["head_sha"].as_str().unwrap())
+    );
     assert!(project.path("theirs").exists(), "the clean main checkout followed");
     project.closing_checks();
 }
@@ -43,7 +47,11 @@ fn a_push_that_is_overtaken_is_combined_again() {
         "#!/bin/sh\nread old new ref\n[ \"$ref\" = refs/heads/trunk ] || exit 0\n[ -e raced ] && exit 0\ntouch raced\ntree=$(git rev-parse refs/heads/trunk^{tree})\nrace=$(GIT_AUTHOR_NAME=r GIT_AUTHOR_EMAIL=r GIT_COMMITTER_NAME=r GIT_COMMITTER_EMAIL=r git commit-tree -p refs/heads/trunk -m race $tree)\nenv -u GIT_QUARANTINE_PATH git update-ref refs/heads/trunk $race\n",
     )
     .unwrap();
-    std::process::Command::new("chmod").arg("+x").arg(&hook).status().unwrap();
+    std::process::Command::new("chmod")
+        .arg("+x")
+        .arg(&hook)
+        .status()
+        .unwrap();
     let id = project.enqueue(&["Race"]);
     project.run(&["start", "--once"]).ok().says("moved meanwhile");
     project.expect_queue(&id, "done");
@@ -61,9 +69,14 @@ fn a_remote_that_is_away_costs_the_task_nothing() {
     std::fs::rename(&remote, &hidden).unwrap();
     let id = project.enqueue(&["Offline"]);
     let mut daemon = project.start(&[], &[]);
-    crate::harness::eventually("it was tried", || project.show(&id)["transient_count"].as_i64().unwrap() >= 1);
+    crate::harness::eventually("it was tried", || {
+        project.show(&id)["transient_count"].as_i64().unwrap() >= 1
+    });
     let task = project.show(&id);
-    assert_eq!((&task["failure_count"], &task["queue"]), (&0.into(), &"incoming".into()));
+    assert_eq!(
+        (&task["failure_count"], &task["queue"]),
+        (&0.into(), &"incoming".into())
+    );
     std::fs::rename(&hidden, &remote).unwrap();
     crate::harness::eventually("it goes on by itself", || project.queue(&id) == "done");
     daemon.signal("TERM");
@@ -77,5 +90,8 @@ fn a_base_that_the_remote_lacks_is_told() {
     let id = project.enqueue(&["Nowhere", "--branch", "release/9"]);
     project.run(&["start", "--once"]).code(1);
     project.expect_queue(&id, "needs_attention");
-    project.run(&["why", &id]).ok().says("branch release/9 in the remote origin does not exist");
+    project
+        .run(&["why", &id])
+        .ok()
+        .says("branch release/9 in the remote origin does not exist");
 }

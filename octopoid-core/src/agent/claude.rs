@@ -12,7 +12,15 @@ use crate::{clock::Timestamp, lifecycle::Failure, model::Usage};
 pub struct Claude;
 
 const WORK_TOOLS: &[&str] = &["Bash", "Edit", "Write", "NotebookEdit", "Read", "Glob", "Grep"];
-const REVIEW_TOOLS: &[&str] = &["Read", "Glob", "Grep", "Bash(git diff:*)", "Bash(git log:*)", "Bash(git show:*)", "Bash(git status:*)"];
+const REVIEW_TOOLS: &[&str] = &[
+    "Read",
+    "Glob",
+    "Grep",
+    "Bash(git diff:*)",
+    "Bash(git log:*)",
+    "Bash(git show:*)",
+    "Bash(git status:*)",
+];
 
 impl Agent for Claude {
     fn program(&self) -> &str {
@@ -25,9 +33,17 @@ impl Agent for Claude {
             Some(tools) => tools.join(","),
             None => default.join(","),
         };
-        let mut argv: Vec<String> = ["claude", "-p", "--output-format", "stream-json", "--verbose", "--permission-mode", "acceptEdits"]
-            .map(str::to_owned)
-            .to_vec();
+        let mut argv: Vec<String> = [
+            "claude",
+            "-p",
+            "--output-format",
+            "stream-json",
+            "--verbose",
+            "--permission-mode",
+            "acceptEdits",
+        ]
+        .map(str::to_owned)
+        .to_vec();
         argv.extend(["--allowedTools".to_owned(), tools]);
         argv.extend(["--max-turns".to_owned(), job.max_turns.to_string()]);
         argv.extend(["--json-schema".to_owned(), schema(job.reviews).to_string()]);
@@ -43,22 +59,36 @@ impl Agent for Claude {
     fn may_see(&self, variable: &str) -> bool {
         // Not the variables of a session that this orchestrator may itself have been started from.
         const OF_A_SESSION: &[&str] = &["CLAUDE_CODE_SESSION_ID", "CLAUDE_CODE_ENTRYPOINT"];
-        const OTHERS: &[&str] = &["CLAUDE_CONFIG_DIR", "DISABLE_AUTOUPDATER", "DISABLE_TELEMETRY", "API_TIMEOUT_MS", "IS_SANDBOX"];
+        const OTHERS: &[&str] = &[
+            "CLAUDE_CONFIG_DIR",
+            "DISABLE_AUTOUPDATER",
+            "DISABLE_TELEMETRY",
+            "API_TIMEOUT_MS",
+            "IS_SANDBOX",
+        ];
         !OF_A_SESSION.contains(&variable)
-            && (variable.starts_with("ANTHROPIC_") || variable.starts_with("CLAUDE_CODE_") || OTHERS.contains(&variable))
+            && (variable.starts_with("ANTHROPIC_")
+                || variable.starts_with("CLAUDE_CODE_")
+                || OTHERS.contains(&variable))
     }
 
     fn read(&self, stdout: &str, exit_code: Option<i32>, now: Timestamp) -> Reading {
         let mut reading = Reading::default();
         let mut result: Option<Value> = None;
         let mut resets_at = None;
-        for event in stdout.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+        for event in stdout
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        {
             if let Some(session) = event.get("session_id").and_then(Value::as_str) {
                 reading.session_id = Some(session.to_owned());
             }
             match event.get("type").and_then(Value::as_str) {
                 Some("rate_limit_event") => {
-                    resets_at = event.pointer("/rate_limit_info/resetsAt").and_then(Value::as_i64).map(|s| Timestamp(s.saturating_mul(1000)));
+                    resets_at = event
+                        .pointer("/rate_limit_info/resetsAt")
+                        .and_then(Value::as_i64)
+                        .map(|s| Timestamp(s.saturating_mul(1000)));
                 }
                 Some("result") => result = Some(event),
                 _ => {}
@@ -66,7 +96,11 @@ impl Agent for Claude {
         }
         let Some(result) = result else {
             if exit_code.is_some_and(|c| c != 0) && reading.session_id.is_none() {
-                reading.failure = Some((Failure::AgentExit, "claude ended before it began a session".into(), None));
+                reading.failure = Some((
+                    Failure::AgentExit,
+                    "claude ended before it began a session".into(),
+                    None,
+                ));
             }
             return reading;
         };
@@ -74,10 +108,14 @@ impl Agent for Claude {
         if let Some(structured) = result.get("structured_output") {
             reading.take_result(structured);
         }
-        let said = result.get("result").and_then(Value::as_str).map(str::to_owned).or_else(|| {
-            let errors = result.get("errors").and_then(Value::as_array)?;
-            Some(errors.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("; "))
-        });
+        let said = result
+            .get("result")
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+            .or_else(|| {
+                let errors = result.get("errors").and_then(Value::as_array)?;
+                Some(errors.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("; "))
+            });
         if reading.summary.is_none() && result.get("structured_output").is_none() {
             reading.summary = said.clone();
         }
@@ -93,10 +131,16 @@ impl Agent for Claude {
                     reading.reported = Some(super::Reported::NeedsContinuation);
                     None
                 }
-                (_, Some(429)) => Some((Failure::UsageLimit, text, Some(resets_at.unwrap_or(now.plus(LIMIT_PAUSE))))),
-                _ if api == "usage_limit_reached" || text.contains("Credit balance is too low") => {
-                    Some((Failure::UsageLimit, text, Some(resets_at.unwrap_or(now.plus(LIMIT_PAUSE)))))
-                }
+                (_, Some(429)) => Some((
+                    Failure::UsageLimit,
+                    text,
+                    Some(resets_at.unwrap_or(now.plus(LIMIT_PAUSE))),
+                )),
+                _ if api == "usage_limit_reached" || text.contains("Credit balance is too low") => Some((
+                    Failure::UsageLimit,
+                    text,
+                    Some(resets_at.unwrap_or(now.plus(LIMIT_PAUSE))),
+                )),
                 (_, Some(401 | 403 | 404)) => Some((Failure::AgentAuth, text, None)),
                 (_, Some(_)) => Some((Failure::Remote, text, None)),
                 // No status: nothing was sent for want of a key, or nobody answered.
@@ -139,18 +183,30 @@ fn schema(reviews: bool) -> Value {
 /// Totals by model where they are given: they are right even when the run ended in an error.
 fn usage(result: &Value) -> Usage {
     let number = |v: Option<&Value>| v.and_then(Value::as_u64).unwrap_or(0);
-    let models = result.get("modelUsage").and_then(Value::as_object).filter(|m| !m.is_empty());
+    let models = result
+        .get("modelUsage")
+        .and_then(Value::as_object)
+        .filter(|m| !m.is_empty());
     let (input, output) = match models {
         Some(models) => models.values().fold((0, 0), |(i, o), m| {
-            let read = number(m.get("inputTokens")) + number(m.get("cacheReadInputTokens")) + number(m.get("cacheCreationInputTokens"));
+            let read = number(m.get("inputTokens"))
+                + number(m.get("cacheReadInputTokens"))
+                + number(m.get("cacheCreationInputTokens"));
             (i + read, o + number(m.get("outputTokens")))
         }),
-        None => (number(result.pointer("/usage/input_tokens")), number(result.pointer("/usage/output_tokens"))),
+        None => (
+            number(result.pointer("/usage/input_tokens")),
+            number(result.pointer("/usage/output_tokens")),
+        ),
     };
     Usage {
         input_tokens: input,
         output_tokens: output,
-        cost_usd: result.get("total_cost_usd").and_then(Value::as_f64).filter(|c| c.is_finite()).unwrap_or(0.0),
+        cost_usd: result
+            .get("total_cost_usd")
+            .and_then(Value::as_f64)
+            .filter(|c| c.is_finite())
+            .unwrap_or(0.0),
         turns: number(result.get("num_turns")),
     }
 }
@@ -167,10 +223,15 @@ mod tests {
     #[test]
     fn recorded_outputs_are_understood() {
         let done = read(include_str!("../../tests/recordings/claude-success.jsonl"), 0);
-        assert!(done.failure.is_none() && done.session_id.is_some() && done.usage.turns > 0 && done.usage.output_tokens > 0);
+        assert!(
+            done.failure.is_none() && done.session_id.is_some() && done.usage.turns > 0 && done.usage.output_tokens > 0
+        );
 
         let turns = read(include_str!("../../tests/recordings/claude-max-turns.jsonl"), 1);
-        assert_eq!((turns.reported, turns.failure), (Some(Reported::NeedsContinuation), None));
+        assert_eq!(
+            (turns.reported, turns.failure),
+            (Some(Reported::NeedsContinuation), None)
+        );
 
         let auth = read(include_str!("../../tests/recordings/claude-auth.jsonl"), 1);
         assert_eq!(auth.failure.map(|f| f.0), Some(Failure::AgentAuth));
@@ -183,14 +244,26 @@ mod tests {
 
         let structured = read(include_str!("../../tests/recordings/claude-structured.jsonl"), 0);
         assert!(structured.failure.is_none());
-        assert_eq!(structured.verdict, None, "the recorded object says \"pass\", which is no verdict of ours");
+        assert_eq!(
+            structured.verdict, None,
+            "the recorded object says \"pass\", which is no verdict of ours"
+        );
     }
 
     #[test]
     fn a_structured_verdict_counts_and_prose_does_not() {
-        let line = |extra: &str| format!(r#"{{"type":"result","subtype":"success","is_error":false,"result":"approve"{extra}}}"#);
+        let line = |extra: &str| {
+            format!(r#"{{"type":"result","subtype":"success","is_error":false,"result":"approve"{extra}}}"#)
+        };
         assert_eq!(read(&line(""), 0).verdict, None);
-        assert_eq!(read(&line(r#","structured_output":{"verdict":"approve","summary":"fine"}"#), 0).verdict, Some(Verdict::Approve));
+        assert_eq!(
+            read(
+                &line(r#","structured_output":{"verdict":"approve","summary":"fine"}"#),
+                0
+            )
+            .verdict,
+            Some(Verdict::Approve)
+        );
     }
 
     #[test]

@@ -12,10 +12,11 @@ pub struct CommandLine {
 impl CommandLine {
     /// A command line; a program given as a relative path is taken from the main checkout at `root`.
     pub fn new(mut argv: Vec<String>, root: &std::path::Path) -> Self {
-        if let Some(program) = argv.first_mut() {
-            if program.contains('/') && !program.starts_with('/') {
-                *program = root.join(&*program).display().to_string();
-            }
+        if let Some(program) = argv.first_mut()
+            && program.contains('/')
+            && !program.starts_with('/')
+        {
+            *program = root.join(&*program).display().to_string();
         }
         Self { argv }
     }

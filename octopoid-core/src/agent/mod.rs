@@ -67,7 +67,11 @@ pub fn adapter(blueprint: &Blueprint, root: &std::path::Path) -> Result<Box<dyn 
         AgentKind::Scripted => {
             let script = root.join(blueprint.script.as_deref().unwrap_or_default());
             Box::new(CommandLine::new(
-                vec![octopoid_program()?, "scripted-agent".into(), script.display().to_string()],
+                vec![
+                    octopoid_program()?,
+                    "scripted-agent".into(),
+                    script.display().to_string(),
+                ],
                 root,
             ))
         }
@@ -78,17 +82,48 @@ pub fn adapter(blueprint: &Blueprint, root: &std::path::Path) -> Result<Box<dyn 
 pub fn octopoid_program() -> Result<String> {
     let named = |p: &PathBuf| p.file_stem().is_some_and(|s| s == "octopoid");
     let running = std::env::current_exe().ok().filter(named);
-    running.or_else(|| which::which("octopoid").ok()).map(|p| p.display().to_string()).ok_or_else(|| {
-        Error::new(ErrorCode::AgentMissing, "the octopoid program is not on the PATH; the scripted agent needs it")
+    running
+        .or_else(|| which::which("octopoid").ok())
+        .map(|p| p.display().to_string())
+        .ok_or_else(|| {
+            Error::new(
+                ErrorCode::AgentMissing,
+                "the octopoid program is not on the PATH; the scripted agent needs it",
+            )
             .with_hint("install the command line as well, or use `agent: command`")
-    })
+        })
 }
 
 /// Variables that every agent gets from the orchestrator's environment.
 const COMMON: &[&str] = &[
-    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TERM", "TMPDIR", "TZ", "HTTP_PROXY", "HTTPS_PROXY",
-    "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS",
-    "CARGO_HOME", "RUSTUP_HOME", "RUSTUP_TOOLCHAIN", "GOPATH", "GOROOT", "JAVA_HOME", "VIRTUAL_ENV", "PYENV_ROOT", "NVM_DIR",
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "LANG",
+    "LANGUAGE",
+    "TERM",
+    "TMPDIR",
+    "TZ",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "NODE_EXTRA_CA_CERTS",
+    "CARGO_HOME",
+    "RUSTUP_HOME",
+    "RUSTUP_TOOLCHAIN",
+    "GOPATH",
+    "GOROOT",
+    "JAVA_HOME",
+    "VIRTUAL_ENV",
+    "PYENV_ROOT",
+    "NVM_DIR",
 ];
 
 /// The environment of an agent: an allow-list of the orchestrator's, then the blueprint's own variables.
@@ -111,7 +146,13 @@ pub fn environment(
 pub fn find_program(agent: &dyn Agent, env: &BTreeMap<String, String>, cwd: &std::path::Path) -> Result<PathBuf> {
     let path = env.get("PATH").cloned().unwrap_or_default();
     which::which_in(agent.program(), Some(&path), cwd).map_err(|_| {
-        Error::new(ErrorCode::AgentMissing, format!("the agent program {:?} is not there; searched PATH={path}", agent.program()))
-            .with_hint("install it, or correct the blueprint in .octopoid/agents/; work goes on by itself then")
+        Error::new(
+            ErrorCode::AgentMissing,
+            format!(
+                "the agent program {:?} is not there; searched PATH={path}",
+                agent.program()
+            ),
+        )
+        .with_hint("install it, or correct the blueprint in .octopoid/agents/; work goes on by itself then")
     })
 }

@@ -79,7 +79,11 @@ impl Reading {
         let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
         let list = |key: &str| -> Vec<String> {
             let items = value.get(key).and_then(Value::as_array);
-            items.into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect()
+            items
+                .into_iter()
+                .flatten()
+                .filter_map(|v| v.as_str().map(str::to_owned))
+                .collect()
         };
         if let Some(word) = text("outcome") {
             self.reported = Reported::parse(&word);
@@ -103,7 +107,10 @@ impl Reading {
             self.usage.input_tokens = number("input_tokens").unwrap_or(self.usage.input_tokens);
             self.usage.output_tokens = number("output_tokens").unwrap_or(self.usage.output_tokens);
             self.usage.turns = number("turns").unwrap_or(self.usage.turns);
-            let cost = usage.get("cost_usd").and_then(Value::as_f64).filter(|c| c.is_finite() && *c >= 0.0);
+            let cost = usage
+                .get("cost_usd")
+                .and_then(Value::as_f64)
+                .filter(|c| c.is_finite() && *c >= 0.0);
             self.usage.cost_usd = cost.unwrap_or(self.usage.cost_usd);
         }
     }
@@ -177,7 +184,15 @@ mod tests {
         };
         assert_eq!(read(json!("approve")), Some(Verdict::Approve));
         assert_eq!(read(json!("reject")), Some(Verdict::Reject));
-        for near in [json!("Approve"), json!("approved"), json!("not approve"), json!(" approve"), json!(true), json!(["approve"]), json!(null)] {
+        for near in [
+            json!("Approve"),
+            json!("approved"),
+            json!("not approve"),
+            json!(" approve"),
+            json!(true),
+            json!(["approve"]),
+            json!(null),
+        ] {
             assert_eq!(read(near.clone()), None, "{near}");
         }
     }

@@ -88,7 +88,12 @@ pub enum Act {
 /// Plays `script` in the current directory, as an agent started by Octopoid; gives the exit code.
 ///
 /// `prompt` is what stood on standard input, `env` the attempt's variables, `say` takes what is printed.
-pub fn play(script: &Path, prompt: &str, env: &dyn Fn(&str) -> Option<String>, say: &mut dyn FnMut(&[u8])) -> Result<i32> {
+pub fn play(
+    script: &Path,
+    prompt: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+    say: &mut dyn FnMut(&[u8]),
+) -> Result<i32> {
     let text = fs::read_to_string(script).map_err(|e| Error::io("read the script", script, e))?;
     let parsed: Script = yaml_serde::from_str(&text).map_err(|e| {
         let line = e.location().map_or(1, |l| l.line());
@@ -102,7 +107,9 @@ pub fn play(script: &Path, prompt: &str, env: &dyn Fn(&str) -> Option<String>, s
             && play.prompt_contains.as_ref().is_none_or(|text| prompt.contains(text))
     });
     let Some(play) = found else {
-        let who = ["OCTOPOID_TASK_TITLE", "OCTOPOID_ROLE", "OCTOPOID_ATTEMPT"].map(|n| env(n).unwrap_or_default()).join(", ");
+        let who = ["OCTOPOID_TASK_TITLE", "OCTOPOID_ROLE", "OCTOPOID_ATTEMPT"]
+            .map(|n| env(n).unwrap_or_default())
+            .join(", ");
         return Err(Error::not_found("a play for", who).with_hint(format!("add one to {}", script.display())));
     };
     for act in &play.steps {
@@ -117,14 +124,19 @@ fn perform(act: &Act, env: &dyn Fn(&str) -> Option<String>, say: &mut dyn FnMut(
     let write = |path: &str, text: &str| {
         let path = Path::new(path);
         let made = path.parent().map_or(Ok(()), fs::create_dir_all);
-        made.and_then(|()| fs::write(path, text)).map_err(|e| Error::io("write", path, e))
+        made.and_then(|()| fs::write(path, text))
+            .map_err(|e| Error::io("write", path, e))
     };
     let read = |path: &str| fs::read_to_string(path).map_err(|e| Error::io("read", Path::new(path), e));
     match act {
         Act::Write(files) => files.iter().try_for_each(|(path, text)| write(path, text))?,
         Act::Append(files) => {
             for (path, text) in files {
-                let before = if Path::new(path).exists() { read(path)? } else { String::new() };
+                let before = if Path::new(path).exists() {
+                    read(path)?
+                } else {
+                    String::new()
+                };
                 write(path, &(before + text))?;
             }
         }
@@ -151,7 +163,9 @@ fn perform(act: &Act, env: &dyn Fn(&str) -> Option<String>, say: &mut dyn FnMut(
             }
         }
         Act::Run(line) => run(Command::new("/bin/sh").args(["-c", line]))?,
-        Act::Spawn(line) => run(Command::new("/bin/sh").args(["-c", "setsid /bin/sh -c \"$0\" </dev/null >/dev/null 2>&1 &", line]))?,
+        Act::Spawn(line) => {
+            run(Command::new("/bin/sh").args(["-c", "setsid /bin/sh -c \"$0\" </dev/null >/dev/null 2>&1 &", line]))?
+        }
         Act::Sleep(seconds) => thread::sleep(Duration::try_from_secs_f64(*seconds).unwrap_or_default()),
         Act::Hang {} => loop {
             thread::sleep(Duration::from_secs(3600));
@@ -163,26 +177,47 @@ fn perform(act: &Act, env: &dyn Fn(&str) -> Option<String>, say: &mut dyn FnMut(
                 .map_err(|e| Error::new(ErrorCode::Internal, format!("cannot end itself: {e}")))?;
         }
         Act::Report(value) => report(env, value)?,
-        Act::Verdict { verdict, summary, blocking } => {
-            report(env, &serde_json::json!({ "outcome": "done", "verdict": verdict, "summary": summary, "blocking": blocking }))?;
+        Act::Verdict {
+            verdict,
+            summary,
+            blocking,
+        } => {
+            report(
+                env,
+                &serde_json::json!({ "outcome": "done", "verdict": verdict, "summary": summary, "blocking": blocking }),
+            )?;
         }
     }
     Ok(None)
 }
 
 fn run(command: &mut Command) -> Result<()> {
-    let fail = |what: String| Error::new(ErrorCode::ChecksFailed, format!("{command:?}: {what}", command = "a command of the script"));
+    let fail = |what: String| {
+        Error::new(
+            ErrorCode::ChecksFailed,
+            format!("{command:?}: {what}", command = "a command of the script"),
+        )
+    };
     let status = command.status().map_err(|e| fail(e.to_string()))?;
-    if status.success() { Ok(()) } else { Err(fail(format!("ended with {status}"))) }
+    if status.success() {
+        Ok(())
+    } else {
+        Err(fail(format!("ended with {status}")))
+    }
 }
 
 /// Writes the result file of the attempt that this process belongs to, all or nothing.
 pub fn report(env: &dyn Fn(&str) -> Option<String>, value: &serde_json::Value) -> Result<()> {
     let file = env("OCTOPOID_RESULT_FILE").ok_or_else(|| {
-        Error::new(ErrorCode::InvalidArgument, "this is no attempt: OCTOPOID_RESULT_FILE is not set")
-            .with_hint("agents started by Octopoid run this inside their worktree")
+        Error::new(
+            ErrorCode::InvalidArgument,
+            "this is no attempt: OCTOPOID_RESULT_FILE is not set",
+        )
+        .with_hint("agents started by Octopoid run this inside their worktree")
     })?;
     let path = Path::new(&file);
     let new = path.with_extension("new");
-    fs::write(&new, value.to_string()).and_then(|()| fs::rename(&new, path)).map_err(|e| Error::io("write", path, e))
+    fs::write(&new, value.to_string())
+        .and_then(|()| fs::rename(&new, path))
+        .map_err(|e| Error::io("write", path, e))
 }

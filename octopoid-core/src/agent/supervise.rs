@@ -70,13 +70,19 @@ pub struct Running {
 
 /// This boot of the machine.
 pub fn boot_id() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|s| s.trim().to_owned()).unwrap_or_default()
+    fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .map(|s| s.trim().to_owned())
+        .unwrap_or_default()
 }
 
 /// This process.
 pub fn current() -> ProcessId {
     let pid = rustix::process::getpid().as_raw_nonzero().get();
-    ProcessId { pid, started: start_time(pid).unwrap_or(0), boot: boot_id() }
+    ProcessId {
+        pid,
+        started: start_time(pid).unwrap_or(0),
+        boot: boot_id(),
+    }
 }
 
 /// Start time of a live process; none when it is gone or only its exit code is left of it.
@@ -102,7 +108,9 @@ impl ProcessId {
 #[cfg(target_os = "linux")]
 fn family(mark: &str, root: Option<&ProcessId>) -> BTreeSet<(i32, u64)> {
     let wanted = format!("{MARK}={mark}");
-    let Ok(all) = procfs::process::all_processes() else { return BTreeSet::new() };
+    let Ok(all) = procfs::process::all_processes() else {
+        return BTreeSet::new();
+    };
     let mut parents = Vec::new();
     let mut members: BTreeSet<i32> = root.filter(|r| r.is_alive()).map(|r| r.pid).into_iter().collect();
     for process in all.flatten() {
@@ -129,12 +137,19 @@ fn family(mark: &str, root: Option<&ProcessId>) -> BTreeSet<(i32, u64)> {
         }
     }
     let me = rustix::process::getpid().as_raw_nonzero().get();
-    parents.iter().filter(|(pid, ..)| members.contains(pid) && *pid != me).map(|(pid, _, _, start)| (*pid, *start)).collect()
+    parents
+        .iter()
+        .filter(|(pid, ..)| members.contains(pid) && *pid != me)
+        .map(|(pid, _, _, start)| (*pid, *start))
+        .collect()
 }
 
 #[cfg(not(target_os = "linux"))]
 fn family(_mark: &str, root: Option<&ProcessId>) -> BTreeSet<(i32, u64)> {
-    root.filter(|r| r.is_alive()).map(|r| (r.pid, r.started)).into_iter().collect()
+    root.filter(|r| r.is_alive())
+        .map(|r| (r.pid, r.started))
+        .into_iter()
+        .collect()
 }
 
 fn signal(members: &BTreeSet<(i32, u64)>, signal: Signal) {
@@ -173,7 +188,13 @@ pub async fn end_family(mark: &str, root: Option<&ProcessId>, grace: Duration) -
 
 /// Starts the command.
 pub fn start(launch: &Launch<'_>) -> Result<Running> {
-    let open = |path: &Path| File::options().create(true).append(true).open(path).map_err(|e| Error::io("write", path, e));
+    let open = |path: &Path| {
+        File::options()
+            .create(true)
+            .append(true)
+            .open(path)
+            .map_err(|e| Error::io("write", path, e))
+    };
     let stdin = match launch.stdin {
         Some(path) => Stdio::from(File::open(path).map_err(|e| Error::io("read", path, e))?),
         None => Stdio::null(),
@@ -195,16 +216,34 @@ pub fn start(launch: &Launch<'_>) -> Result<Running> {
         .kill_on_drop(false);
     let child = command.spawn().map_err(|e| {
         let program = launch.argv.first().map(String::as_str).unwrap_or_default();
-        Error::new(ErrorCode::AgentMissing, format!("cannot start {program} in {}: {e}", launch.cwd.display())).with_source(e)
+        Error::new(
+            ErrorCode::AgentMissing,
+            format!("cannot start {program} in {}: {e}", launch.cwd.display()),
+        )
+        .with_source(e)
     })?;
     let pid = child.id().and_then(|id| i32::try_from(id).ok()).unwrap_or(0);
-    let id = ProcessId { pid, started: start_time(pid).unwrap_or(0), boot: boot_id() };
-    Ok(Running { id, child: Some(child), exit: launch.exit.to_path_buf(), mark })
+    let id = ProcessId {
+        pid,
+        started: start_time(pid).unwrap_or(0),
+        boot: boot_id(),
+    };
+    Ok(Running {
+        id,
+        child: Some(child),
+        exit: launch.exit.to_path_buf(),
+        mark,
+    })
 }
 
 /// Takes up a process that an earlier orchestrator started, alive or not.
 pub fn adopt(id: ProcessId, mark: &str, exit: &Path) -> Running {
-    Running { id, child: None, exit: exit.to_path_buf(), mark: mark.to_owned() }
+    Running {
+        id,
+        child: None,
+        exit: exit.to_path_buf(),
+        mark: mark.to_owned(),
+    }
 }
 
 /// The process that leads a family whose id was never written down; none when it has ended.
@@ -212,9 +251,15 @@ pub fn adopt(id: ProcessId, mark: &str, exit: &Path) -> Running {
 pub fn find_by_mark(mark: &str) -> Option<ProcessId> {
     let members = family(mark, None);
     let leader = members.iter().find(|(pid, _)| {
-        procfs::process::Process::new(*pid).and_then(|p| p.stat()).is_ok_and(|s| s.pgrp == *pid)
+        procfs::process::Process::new(*pid)
+            .and_then(|p| p.stat())
+            .is_ok_and(|s| s.pgrp == *pid)
     })?;
-    Some(ProcessId { pid: leader.0, started: leader.1, boot: boot_id() })
+    Some(ProcessId {
+        pid: leader.0,
+        started: leader.1,
+        boot: boot_id(),
+    })
 }
 
 /// The process that leads a family whose id was never written down; none when it has ended.
@@ -232,7 +277,13 @@ impl Running {
     /// Waits until the process has ended by itself, by a limit or because `stop` became true; then nothing of it is left.
     ///
     /// `alive` names files and folders whose changes are signs of life.
-    pub async fn wait(&mut self, limits: RunLimits, begun: SystemTime, alive: &[PathBuf], stop: &mut watch::Receiver<bool>) -> Ending {
+    pub async fn wait(
+        &mut self,
+        limits: RunLimits,
+        begun: SystemTime,
+        alive: &[PathBuf],
+        stop: &mut watch::Receiver<bool>,
+    ) -> Ending {
         let mut life = LifeSigns::new(alive, limits.silence);
         let ending = loop {
             tokio::select! {
@@ -278,7 +329,11 @@ impl Running {
 
 /// The shell says 128 + n for a command that a signal n ended.
 fn code_to_ending(code: i32) -> Ending {
-    if (129..=192).contains(&code) { Ending::Signaled(code - 128) } else { Ending::Exited(code) }
+    if (129..=192).contains(&code) {
+        Ending::Signaled(code - 128)
+    } else {
+        Ending::Exited(code)
+    }
 }
 
 async fn stopped(stop: &mut watch::Receiver<bool>) {
@@ -298,7 +353,12 @@ struct LifeSigns<'a> {
 
 impl<'a> LifeSigns<'a> {
     fn new(places: &'a [PathBuf], silence: Duration) -> Self {
-        Self { places, silence, last: Instant::now(), seen: None }
+        Self {
+            places,
+            silence,
+            last: Instant::now(),
+            seen: None,
+        }
     }
 
     fn next_look(&self) -> Duration {

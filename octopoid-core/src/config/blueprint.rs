@@ -100,20 +100,36 @@ pub(super) fn parse(path: &Path, text: &str, paths: &Paths, flows: &Flows) -> Re
         "codex" | "opencode" | "gemini" | "acp" => {
             return refuse(
                 "agent",
-                format!("{:?} has no adapter in this version; use `agent: command` with its command line, or claude", parsed.agent),
+                format!(
+                    "{:?} has no adapter in this version; use `agent: command` with its command line, or claude",
+                    parsed.agent
+                ),
             );
         }
-        other => return refuse("agent", format!("{other:?} is unknown; allowed: claude, command, scripted")),
+        other => {
+            return refuse(
+                "agent",
+                format!("{other:?} is unknown; allowed: claude, command, scripted"),
+            );
+        }
     };
     let in_flows = |name: &str| {
-        flows
-            .iter()
-            .flat_map(|f| &f.transitions)
-            .any(|t| t.agent.as_deref() == Some(name) || t.conditions.iter().any(|c| matches!(&c.ask, Ask::Agent { agent } if agent == name)))
+        flows.iter().flat_map(|f| &f.transitions).any(|t| {
+            t.agent.as_deref() == Some(name)
+                || t.conditions
+                    .iter()
+                    .any(|c| matches!(&c.ask, Ask::Agent { agent } if agent == name))
+        })
     };
     let role = parsed.role.as_str();
     if !Role::KNOWN.contains(&role) && !in_flows(role) {
-        return refuse("role", format!("{role:?} is unknown; allowed: {}, or a role that a flow names", Role::KNOWN.join(", ")));
+        return refuse(
+            "role",
+            format!(
+                "{role:?} is unknown; allowed: {}, or a role that a flow names",
+                Role::KNOWN.join(", ")
+            ),
+        );
     }
     match agent {
         AgentKind::Command if parsed.command.first().is_none_or(|p| p.trim().is_empty()) => {
@@ -131,28 +147,52 @@ pub(super) fn parse(path: &Path, text: &str, paths: &Paths, flows: &Flows) -> Re
         _ => {}
     }
     if let Some(sandbox) = parsed.sandbox.as_deref().filter(|s| *s != "none") {
-        return refuse("sandbox", format!("{sandbox:?} is not available in this version; allowed: none"));
+        return refuse(
+            "sandbox",
+            format!("{sandbox:?} is not available in this version; allowed: none"),
+        );
     }
     let interval_seconds = parsed.interval_seconds.unwrap_or(0.0);
     if !interval_seconds.is_finite() || interval_seconds < 0.0 {
-        return refuse("interval_seconds", format!("{interval_seconds} is not allowed; 0 or more"));
+        return refuse(
+            "interval_seconds",
+            format!("{interval_seconds} is not allowed; 0 or more"),
+        );
     }
     let max_instances = parsed.max_instances.unwrap_or(1);
     if max_instances == 0 {
-        return refuse("max_instances", "0 is not allowed; at least 1 (or `paused: true`)".into());
+        return refuse(
+            "max_instances",
+            "0 is not allowed; at least 1 (or `paused: true`)".into(),
+        );
     }
     let max_turns = parsed.max_turns.unwrap_or(200);
     if max_turns == 0 {
         return refuse("max_turns", "0 is not allowed; at least 1".into());
     }
-    if let Some(name) = parsed.env.keys().find(|k| k.is_empty() || k.contains('=') || k.contains('\0') || k.starts_with("OCTOPOID_")) {
-        return refuse("env", format!("{name:?} cannot be set; OCTOPOID_ variables are Octopoid's own"));
+    if let Some(name) = parsed
+        .env
+        .keys()
+        .find(|k| k.is_empty() || k.contains('=') || k.contains('\0') || k.starts_with("OCTOPOID_"))
+    {
+        return refuse(
+            "env",
+            format!("{name:?} cannot be set; OCTOPOID_ variables are Octopoid's own"),
+        );
     }
     let claims_from = match parsed.claims_from {
         Some(queue) => {
             let known = flows.iter().any(|f| f.has_state(&queue));
-            if !known || !matches!(queue.kind(), QueueKind::Waiting | QueueKind::Review | QueueKind::Attention) {
-                return refuse("claims_from", format!("{queue} is no queue that an agent can take tasks from"));
+            if !known
+                || !matches!(
+                    queue.kind(),
+                    QueueKind::Waiting | QueueKind::Review | QueueKind::Attention
+                )
+            {
+                return refuse(
+                    "claims_from",
+                    format!("{queue} is no queue that an agent can take tasks from"),
+                );
             }
             vec![queue]
         }
@@ -166,12 +206,23 @@ pub(super) fn parse(path: &Path, text: &str, paths: &Paths, flows: &Flows) -> Re
     } else {
         claims_from
     };
-    let name = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = path
+        .file_stem()
+        .map(|s| s.to_string_lossy().into_owned())
+        .unwrap_or_default();
     if Role::parse(&name).is_err() {
-        return Err(bad(&file, 1, format!("{name:?} cannot be an agent's name; use letters, digits, '_' and '-'")));
+        return Err(bad(
+            &file,
+            1,
+            format!("{name:?} cannot be an agent's name; use letters, digits, '_' and '-'"),
+        ));
     }
     let template = path.with_extension("md");
-    let prompt = if template.is_file() { Some(read_text(&template)?) } else { None };
+    let prompt = if template.is_file() {
+        Some(read_text(&template)?)
+    } else {
+        None
+    };
     Ok(Blueprint {
         name,
         role: parsed.role,
@@ -198,7 +249,10 @@ fn default_queues(role: &Role, flows: &Flows) -> Vec<QueueName> {
     let asks = |name: &str| name == role.as_str() || (role.is_reviewer() && (name == "gatekeeper" || name == "review"));
     let mut queues: Vec<QueueName> = Vec::new();
     for transition in flows.iter().flat_map(|f| &f.transitions) {
-        let asked = transition.conditions.iter().any(|c| matches!(&c.ask, Ask::Agent { agent } if asks(agent)));
+        let asked = transition
+            .conditions
+            .iter()
+            .any(|c| matches!(&c.ask, Ask::Agent { agent } if asks(agent)));
         if asked && !queues.contains(&transition.from) {
             queues.push(transition.from.clone());
         }

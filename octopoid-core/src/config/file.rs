@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::{
-    Budget, Config, Env, Merge, MergeMethod, Mode, Orchestrator, Paths, Repo, RunLimits, Server, bad, bad_yaml, line_of,
-    read_text,
+    Budget, Config, Env, Merge, MergeMethod, Mode, Orchestrator, Paths, Repo, RunLimits, Server, bad, bad_yaml,
+    line_of, read_text,
 };
 use crate::{
     error::{Error, ErrorCode, Result},
@@ -99,8 +99,14 @@ struct Pick<'a> {
 
 impl Pick<'_> {
     fn get<T>(&mut self, key: &str, of: impl Fn(&ConfigFile) -> Option<T>) -> Option<T> {
-        let found = self.layers.iter().rev().find_map(|layer| of(&layer.values).map(|v| (v, layer)));
-        let origin = found.as_ref().map_or("default".to_owned(), |(_, l)| format!("{}:{}", l.name, line_of(&l.text, key)));
+        let found = self
+            .layers
+            .iter()
+            .rev()
+            .find_map(|layer| of(&layer.values).map(|v| (v, layer)));
+        let origin = found.as_ref().map_or("default".to_owned(), |(_, l)| {
+            format!("{}:{}", l.name, line_of(&l.text, key))
+        });
         self.origins.insert(key.to_owned(), origin);
         found.map(|(value, _)| value)
     }
@@ -117,7 +123,10 @@ impl Pick<'_> {
         match value {
             Some(value) if !good(&value) => {
                 let origin = self.origins.get(key).cloned().unwrap_or_default();
-                Err(Error::new(ErrorCode::InvalidConfig, format!("{origin}: {key}: {value} is not allowed; {allowed}")))
+                Err(Error::new(
+                    ErrorCode::InvalidConfig,
+                    format!("{origin}: {key}: {value} is not allowed; {allowed}"),
+                ))
             }
             value => Ok(value),
         }
@@ -131,7 +140,10 @@ fn text(value: Option<&String>) -> Option<String> {
 fn read(paths: &Paths, path: &std::path::Path) -> Result<Layer> {
     let name = paths.shown(path);
     let text = read_text(path)?;
-    let values = if text.lines().all(|l| l.trim().is_empty() || l.trim_start().starts_with('#')) {
+    let values = if text
+        .lines()
+        .all(|l| l.trim().is_empty() || l.trim_start().starts_with('#'))
+    {
         ConfigFile::default()
     } else {
         yaml_serde::from_str(&text).map_err(|e| bad_yaml(&name, &e))?
@@ -144,16 +156,31 @@ pub(super) fn load(paths: &Paths, env: Env<'_>) -> Result<Config> {
     if paths.local().is_file() {
         layers.push(read(paths, &paths.local())?);
     }
-    let mut pick = Pick { layers: &layers, origins: BTreeMap::new() };
+    let mut pick = Pick {
+        layers: &layers,
+        origins: BTreeMap::new(),
+    };
 
     let mode = pick.get("mode", |c| c.mode);
     let base = &layers[0];
     let mode = mode.ok_or_else(|| bad(&base.name, 1, "mode: is missing; allowed: local, remote"))?;
 
     let default_scope = || {
-        let name = paths.root().file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        let clean: String =
-            name.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' }).collect();
+        let name = paths
+            .root()
+            .file_name()
+            .map(|n| n.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        let clean: String = name
+            .chars()
+            .map(|c| {
+                if c.is_ascii_alphanumeric() || "._-".contains(c) {
+                    c
+                } else {
+                    '-'
+                }
+            })
+            .collect();
         let clean = clean.trim_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned();
         if clean.is_empty() { "default".to_owned() } else { clean }
     };
@@ -170,10 +197,13 @@ pub(super) fn load(paths: &Paths, env: Env<'_>) -> Result<Config> {
         pick.origins.insert("server.url".into(), "OCTOPOID_SERVER_URL".into());
         url = Some(value);
     }
-    let cluster = pick.get("server.cluster", |c| text(c.server.cluster.as_ref())).unwrap_or_else(|| "local".into());
+    let cluster = pick
+        .get("server.cluster", |c| text(c.server.cluster.as_ref()))
+        .unwrap_or_else(|| "local".into());
     let mut machine = pick.get("server.machine_id", |c| text(c.server.machine_id.as_ref()));
     if let Some(value) = env("OCTOPOID_MACHINE_ID") {
-        pick.origins.insert("server.machine_id".into(), "OCTOPOID_MACHINE_ID".into());
+        pick.origins
+            .insert("server.machine_id".into(), "OCTOPOID_MACHINE_ID".into());
         machine = Some(value);
     }
     let machine_id = machine.unwrap_or_else(host_name);
@@ -184,7 +214,11 @@ pub(super) fn load(paths: &Paths, env: Env<'_>) -> Result<Config> {
     let config = Config {
         mode,
         scope,
-        server: Server { url, cluster, machine_id },
+        server: Server {
+            url,
+            cluster,
+            machine_id,
+        },
         repo: Repo {
             base_branch: pick.get("repo.base_branch", |c| text(c.repo.base_branch.as_ref())),
             remote: pick.get("repo.remote", |c| text(c.repo.remote.as_ref())),
@@ -193,35 +227,82 @@ pub(super) fn load(paths: &Paths, env: Env<'_>) -> Result<Config> {
         },
         orchestrator: Orchestrator {
             tick_seconds: pick
-                .checked("orchestrator.tick_seconds", |c| c.orchestrator.tick_seconds, |v| v.is_finite() && *v >= 1.0, "at least 1")?
+                .checked(
+                    "orchestrator.tick_seconds",
+                    |c| c.orchestrator.tick_seconds,
+                    |v| v.is_finite() && *v >= 1.0,
+                    "at least 1",
+                )?
                 .unwrap_or(60.0),
             max_agents: pick
-                .checked("orchestrator.max_agents", |c| c.orchestrator.max_agents, |v| (1..=1000).contains(v), "1 to 1000")?
+                .checked(
+                    "orchestrator.max_agents",
+                    |c| c.orchestrator.max_agents,
+                    |v| (1..=1000).contains(v),
+                    "1 to 1000",
+                )?
                 .unwrap_or(3),
             lease_seconds: pick
-                .checked("orchestrator.lease_seconds", |c| c.orchestrator.lease_seconds, |v| v.is_finite() && *v >= 3.0, "at least 3")?
+                .checked(
+                    "orchestrator.lease_seconds",
+                    |c| c.orchestrator.lease_seconds,
+                    |v| v.is_finite() && *v >= 3.0,
+                    "at least 3",
+                )?
                 .unwrap_or(300.0),
             heartbeat_seconds: pick
-                .checked("orchestrator.heartbeat_seconds", |c| c.orchestrator.heartbeat_seconds, |v| v.is_finite() && *v >= 1.0, "at least 1")?
+                .checked(
+                    "orchestrator.heartbeat_seconds",
+                    |c| c.orchestrator.heartbeat_seconds,
+                    |v| v.is_finite() && *v >= 1.0,
+                    "at least 1",
+                )?
                 .unwrap_or(30.0),
         },
         merge: Merge {
-            method: pick.get("merge.method", |c| c.merge.method).unwrap_or(MergeMethod::Squash),
+            method: pick
+                .get("merge.method", |c| c.merge.method)
+                .unwrap_or(MergeMethod::Squash),
             queue: pick.get("merge.queue", |c| c.merge.queue).unwrap_or(true),
         },
         limits: RunLimits {
-            attempts: pick.checked("limits.attempts", |c| c.limits.attempts, |v| *v >= 1, "at least 1")?.unwrap_or(3),
-            rejections: pick.checked("limits.rejections", |c| c.limits.rejections, |v| *v >= 1, "at least 1")?.unwrap_or(3),
-            wall_minutes: pick.checked("limits.wall_minutes", |c| c.limits.wall_minutes, positive, "more than 0")?.unwrap_or(60.0),
+            attempts: pick
+                .checked("limits.attempts", |c| c.limits.attempts, |v| *v >= 1, "at least 1")?
+                .unwrap_or(3),
+            rejections: pick
+                .checked("limits.rejections", |c| c.limits.rejections, |v| *v >= 1, "at least 1")?
+                .unwrap_or(3),
+            wall_minutes: pick
+                .checked(
+                    "limits.wall_minutes",
+                    |c| c.limits.wall_minutes,
+                    positive,
+                    "more than 0",
+                )?
+                .unwrap_or(60.0),
             silence_minutes: pick
-                .checked("limits.silence_minutes", |c| c.limits.silence_minutes, positive, "more than 0")?
+                .checked(
+                    "limits.silence_minutes",
+                    |c| c.limits.silence_minutes,
+                    positive,
+                    "more than 0",
+                )?
                 .unwrap_or(10.0),
         },
         budget: Budget {
             usd_per_day: pick.checked("budget.usd_per_day", |c| c.budget.usd_per_day, positive, "more than 0")?,
-            tokens_per_task: pick.checked("budget.tokens_per_task", |c| c.budget.tokens_per_task, |v| *v > 0, "more than 0")?,
-            turns_per_attempt: pick
-                .checked("budget.turns_per_attempt", |c| c.budget.turns_per_attempt, |v| *v > 0, "more than 0")?,
+            tokens_per_task: pick.checked(
+                "budget.tokens_per_task",
+                |c| c.budget.tokens_per_task,
+                |v| *v > 0,
+                "more than 0",
+            )?,
+            turns_per_attempt: pick.checked(
+                "budget.turns_per_attempt",
+                |c| c.budget.turns_per_attempt,
+                |v| *v > 0,
+                "more than 0",
+            )?,
         },
         origins: BTreeMap::new(),
     };
@@ -233,7 +314,11 @@ pub(super) fn load(paths: &Paths, env: Env<'_>) -> Result<Config> {
         ));
     }
     if mode == Mode::Remote && config.server.url.is_none() {
-        return Err(bad(&base.name, line_of(&base.text, "mode"), "server.url: is missing; mode: remote needs it"));
+        return Err(bad(
+            &base.name,
+            line_of(&base.text, "mode"),
+            "server.url: is missing; mode: remote needs it",
+        ));
     }
     let origins = pick.origins;
     Ok(Config { origins, ..config })
@@ -242,7 +327,14 @@ pub(super) fn load(paths: &Paths, env: Env<'_>) -> Result<Config> {
 /// This machine's name, reduced to what an id may hold.
 fn host_name() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let clean: String = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' }).collect();
+    let clean: String = name
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '-' })
+        .collect();
     let clean = clean.trim_matches('-');
-    if clean.is_empty() { "host".into() } else { clean.to_owned() }
+    if clean.is_empty() {
+        "host".into()
+    } else {
+        clean.to_owned()
+    }
 }

@@ -130,7 +130,11 @@ pub struct Config {
 impl Config {
     /// The limits that the lifecycle applies.
     pub fn lifecycle_limits(&self) -> Limits {
-        Limits { attempts: self.limits.attempts, rejections: self.limits.rejections, ..Limits::default() }
+        Limits {
+            attempts: self.limits.attempts,
+            rejections: self.limits.rejections,
+            ..Limits::default()
+        }
     }
 
     /// Length of a lease.
@@ -169,7 +173,11 @@ pub fn load(paths: &Paths, env: Env<'_>) -> Result<Settings> {
     for (path, text) in yaml_files(&paths.agents())? {
         blueprints.push(blueprint::parse(&path, &text, paths, &flows)?);
     }
-    Ok(Settings { config, blueprints, flows })
+    Ok(Settings {
+        config,
+        blueprints,
+        flows,
+    })
 }
 
 /// The `*.yaml` files of a folder with their texts, by name; none when the folder is not there.
@@ -188,7 +196,10 @@ fn yaml_files(folder: &Path) -> Result<Vec<(std::path::PathBuf, String)>> {
                 files.push((path, text));
             }
             Some("yml") => {
-                return Err(Error::new(ErrorCode::InvalidConfig, format!("{}:1: the ending must be .yaml", path.display())));
+                return Err(Error::new(
+                    ErrorCode::InvalidConfig,
+                    format!("{}:1: the ending must be .yaml", path.display()),
+                ));
             }
             _ => {}
         }
@@ -200,8 +211,15 @@ fn yaml_files(folder: &Path) -> Result<Vec<(std::path::PathBuf, String)>> {
 fn read_text(path: &Path) -> Result<String> {
     let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
     String::from_utf8(bytes).map_err(|e| {
-        let line = e.as_bytes()[..e.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
-        Error::new(ErrorCode::InvalidConfig, format!("{}:{line}: the file is not UTF-8 text", path.display()))
+        let line = e.as_bytes()[..e.utf8_error().valid_up_to()]
+            .iter()
+            .filter(|b| **b == b'\n')
+            .count()
+            + 1;
+        Error::new(
+            ErrorCode::InvalidConfig,
+            format!("{}:{line}: the file is not UTF-8 text", path.display()),
+        )
     })
 }
 

@@ -87,7 +87,10 @@ impl Paths {
     }
     /// What one attempt leaves: prompt, output, result.
     pub fn attempt(&self, task: &TaskId, number: i64) -> PathBuf {
-        self.runtime().join("attempts").join(task.as_str()).join(number.to_string())
+        self.runtime()
+            .join("attempts")
+            .join(task.as_str())
+            .join(number.to_string())
     }
     /// `path` as it is shown in messages: relative to the main checkout where it lies in it.
     pub fn shown(&self, path: &Path) -> String {
@@ -97,8 +100,15 @@ impl Paths {
 
 /// The nearest folder at or above `start` with an `.octopoid/config.yaml`.
 pub fn find_root(start: &Path) -> Result<PathBuf> {
-    start.ancestors().find(|dir| dir.join(DIR).join("config.yaml").is_file()).map(Path::to_path_buf).ok_or_else(|| {
-        Error::new(ErrorCode::NotInitialised, format!("there is no .octopoid/ in {} or above it", start.display()))
+    start
+        .ancestors()
+        .find(|dir| dir.join(DIR).join("config.yaml").is_file())
+        .map(Path::to_path_buf)
+        .ok_or_else(|| {
+            Error::new(
+                ErrorCode::NotInitialised,
+                format!("there is no .octopoid/ in {} or above it", start.display()),
+            )
             .with_hint("run `octopoid init --local` in your repository")
-    })
+        })
 }

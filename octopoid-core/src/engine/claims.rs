@@ -42,7 +42,11 @@ pub struct Claim {
 impl Engine {
     /// Whether a claim of this kind would find a task now.
     pub async fn has_claimable(&self, queues: &[QueueName], answers_to: &[String]) -> Result<bool> {
-        let filter = ClaimFilter { queues: queues.to_vec(), answers_to: answers_to.to_vec(), now: self.now() };
+        let filter = ClaimFilter {
+            queues: queues.to_vec(),
+            answers_to: answers_to.to_vec(),
+            now: self.now(),
+        };
         let found = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
         let seen = std::sync::Arc::clone(&found);
         self.store
@@ -86,15 +90,24 @@ impl Engine {
                 }),
             )
             .await?;
-        let Some(change) = changes.into_iter().next() else { return Ok(None) };
+        let Some(change) = changes.into_iter().next() else {
+            return Ok(None);
+        };
         self.notify();
         let attempt = match change.attempt {
             Some(AttemptChange::Start(attempt)) => Some(*attempt),
             None => None,
             Some(other) => {
-                return Err(Error::new(ErrorCode::Internal, format!("a claim cannot make the change {other:?}")));
+                return Err(Error::new(
+                    ErrorCode::Internal,
+                    format!("a claim cannot make the change {other:?}"),
+                ));
             }
         };
-        Ok(Some(Claim { task: change.after, attempt, token }))
+        Ok(Some(Claim {
+            task: change.after,
+            attempt,
+            token,
+        }))
     }
 }

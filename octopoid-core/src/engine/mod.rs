@@ -55,7 +55,13 @@ impl Engine {
 
     /// An engine with a clock and random numbers of the caller's.
     pub fn with(store: Arc<dyn Store>, rules: Rules, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
-        Self { store, rules: Arc::new(rules), clock, entropy, changes: watch::channel(0).0 }
+        Self {
+            store,
+            rules: Arc::new(rules),
+            clock,
+            entropy,
+            changes: watch::channel(0).0,
+        }
     }
 
     /// The rules in force.
@@ -85,7 +91,10 @@ impl Engine {
             Command::Edit { edit, .. } => edit.blocked_by.clone(),
             _ => None,
         };
-        let footprint = Footprint::Task { id: id.clone(), new_blockers: new_blockers.clone() };
+        let footprint = Footprint::Task {
+            id: id.clone(),
+            new_blockers: new_blockers.clone(),
+        };
         let (engine, id) = (self.clone(), id.clone());
         let changes = self
             .store
@@ -125,7 +134,9 @@ impl Engine {
         let mut changes = vec![change];
         if releases {
             for dependent in &snapshot.dependents {
-                let unblock = Command::Unblock { blocker: task.id.clone() };
+                let unblock = Command::Unblock {
+                    blocker: task.id.clone(),
+                };
                 let facts = Facts {
                     task: dependent,
                     attempt: None,

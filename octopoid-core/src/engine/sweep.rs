@@ -1,7 +1,14 @@
 //! Housekeeping: leases that ran out.
 
 use super::Engine;
-use crate::{clock::Timestamp, error::{ErrorCode, Result}, id::TaskId, lifecycle::Command, model::Task, store::Spent};
+use crate::{
+    clock::Timestamp,
+    error::{ErrorCode, Result},
+    id::TaskId,
+    lifecycle::Command,
+    model::Task,
+    store::Spent,
+};
 
 impl Engine {
     /// Returns every task whose lease has run out to where it was claimed from.
@@ -11,7 +18,11 @@ impl Engine {
             match self.apply(&task.id, Command::Expire).await {
                 Ok(_) => expired.push(task.id),
                 // Renewed or handed in since it was listed.
-                Err(e) if matches!(e.code(), ErrorCode::IllegalTransition | ErrorCode::VersionConflict | ErrorCode::NotFound) => {}
+                Err(e)
+                    if matches!(
+                        e.code(),
+                        ErrorCode::IllegalTransition | ErrorCode::VersionConflict | ErrorCode::NotFound
+                    ) => {}
                 Err(e) => return Err(e),
             }
         }

@@ -20,21 +20,29 @@ pub(super) fn check_blockers(id: &TaskId, wanted: &[TaskId], snapshot: &Snapshot
         return Err(Error::invalid(format!("task {id} cannot wait for itself")));
     }
     if let Some(missing) = wanted.iter().find(|w| !snapshot.blockers.iter().any(|b| b.id == **w)) {
-        return Err(Error::not_found("task", missing)
-            .with_hint(format!("{id} was to wait for it; `octopoid list --all` shows the tasks")));
+        return Err(Error::not_found("task", missing).with_hint(format!(
+            "{id} was to wait for it; `octopoid list --all` shows the tasks"
+        )));
     }
     if let Some(blocker) = &snapshot.cycle {
-        return Err(Error::invalid(format!("task {blocker} waits for {id} itself; they would wait for each other for ever")));
+        return Err(Error::invalid(format!(
+            "task {blocker} waits for {id} itself; they would wait for each other for ever"
+        )));
     }
     Ok(())
 }
 
 impl Engine {
     /// Creates a task. With an idempotency key, the same request gives the same task again.
-    pub async fn create(&self, request: CreateTask) -> Result<Task> {
+    pub async fn create(&self, mut request: CreateTask) -> Result<Task> {
+        each_once(&mut request.blocked_by);
         self.check_role(request.role.as_ref())?;
         let flow = request.flow.clone().unwrap_or_else(|| {
-            if request.project_id.is_some() { "project".to_owned() } else { "default".to_owned() }
+            if request.project_id.is_some() {
+                "project".to_owned()
+            } else {
+                "default".to_owned()
+            }
         });
         let flow = self.rules.flows.get(&flow)?.clone();
         let key = match &request.idempotency_key {
@@ -52,8 +60,7 @@ impl Engine {
                 None => new_task_id(&*self.entropy)?,
             };
             match self.create_as(id, &request, &flow, key.clone()).await {
-                Err(error)
-                    if error.code() == ErrorCode::AlreadyExists && request.id.is_none() && tries < ID_TRIES => {}
+                Err(error) if error.code() == ErrorCode::AlreadyExists && request.id.is_none() && tries < ID_TRIES => {}
                 result => return result,
             }
         }
@@ -66,7 +73,11 @@ impl Engine {
         flow: &crate::flow::Flow,
         key: Option<(String, String)>,
     ) -> Result<Task> {
-        let footprint = Footprint::New { id: id.clone(), blockers: request.blocked_by.clone(), key: key.clone() };
+        let footprint = Footprint::New {
+            id: id.clone(),
+            blockers: request.blocked_by.clone(),
+            key: key.clone(),
+        };
         let (request, flow, rules, now) = (request.clone(), flow.clone(), self.rules.clone(), self.now());
         // Told through a cell: an earlier task is an answer without a change.
         let earlier = std::sync::Arc::new(std::sync::Mutex::new(None));
@@ -81,7 +92,10 @@ impl Engine {
                         if seen != fingerprint {
                             return Err(Error::new(
                                 ErrorCode::IdempotencyConflict,
-                                format!("the idempotency key {key:?} was used for another request (task {})", task.id),
+                                format!(
+                                    "the idempotency key {key:?} was used for another request (task {})",
+                                    task.id
+                                ),
                             )
                             .with_hint("use a fresh key for a different task"));
                         }
@@ -89,12 +103,21 @@ impl Engine {
                         return Ok(Vec::new());
                     }
                     if snapshot.task.is_some() {
-                        return Err(Error::new(ErrorCode::AlreadyExists, format!("task {id} exists already"))
-                            .with_hint("choose another id, or leave it out to get a fresh one"));
+                        return Err(
+                            Error::new(ErrorCode::AlreadyExists, format!("task {id} exists already"))
+                                .with_hint("choose another id, or leave it out to get a fresh one"),
+                        );
                     }
                     check_blockers(&id, &request.blocked_by, snapshot)?;
-                    let change =
-                        lifecycle::create(&request, id, rules.scope.clone(), &rules.base_branch, &snapshot.blockers, &flow, now)?;
+                    let change = lifecycle::create(
+                        &request,
+                        id,
+                        rules.scope.clone(),
+                        &rules.base_branch,
+                        &snapshot.blockers,
+                        &flow,
+                        now,
+                    )?;
                     Ok(vec![change])
                 }),
             )
@@ -110,17 +133,26 @@ impl Engine {
     }
 
     fn check_role(&self, role: Option<&Role>) -> Result<()> {
-        let (Some(role), Some(allowed)) = (role, &self.rules.roles) else { return Ok(()) };
+        let (Some(role), Some(allowed)) = (role, &self.rules.roles) else {
+            return Ok(());
+        };
         if allowed.contains(role) {
             return Ok(());
         }
         let names: Vec<_> = allowed.iter().map(Role::as_str).collect();
-        Err(Error::invalid(format!("{role:?} is not a role of this project; allowed: {}", names.join(", "), role = role.as_str())))
+        Err(Error::invalid(format!(
+            "{role:?} is not a role of this project; allowed: {}",
+            names.join(", "),
+            role = role.as_str()
+        )))
     }
 
     /// One task.
     pub async fn task(&self, id: &TaskId) -> Result<Task> {
-        self.store.task(&self.rules.scope, id).await?.ok_or_else(|| unknown_task(id))
+        self.store
+            .task(&self.rules.scope, id)
+            .await?
+            .ok_or_else(|| unknown_task(id))
     }
 
     /// A page of tasks.
@@ -162,15 +194,32 @@ impl Engine {
     }
 
     /// Changes what is asked for.
-    pub async fn edit(&self, id: &TaskId, edit: crate::model::EditTask, by: &str) -> Result<Task> {
+    pub async fn edit(&self, id: &TaskId, mut edit: crate::model::EditTask, by: &str) -> Result<Task> {
+        edit.blocked_by.iter_mut().for_each(each_once);
         self.check_role(edit.role.as_ref())?;
-        self.apply(id, Command::Edit { by: by.to_owned(), edit: Box::new(edit) }).await
+        self.apply(
+            id,
+            Command::Edit {
+                by: by.to_owned(),
+                edit: Box::new(edit),
+            },
+        )
+        .await
     }
+}
+
+/// A blocker that is named twice is waited for once.
+fn each_once(ids: &mut Vec<TaskId>) {
+    let mut seen = std::collections::HashSet::new();
+    ids.retain(|id| seen.insert(id.clone()));
 }
 
 /// The same for the same request, whatever its key.
 fn fingerprint(request: &CreateTask) -> Result<String> {
-    let without_key = CreateTask { idempotency_key: None, ..request.clone() };
+    let without_key = CreateTask {
+        idempotency_key: None,
+        ..request.clone()
+    };
     let text = serde_json::to_vec(&without_key)
         .map_err(|e| Error::new(ErrorCode::Internal, format!("a request cannot be written down: {e}")))?;
     Ok(to_hex(&Sha256::digest(text)))

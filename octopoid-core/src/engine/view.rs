@@ -83,7 +83,12 @@ impl Engine {
     /// The tasks of a page as JSON shows them.
     pub async fn views(&self, tasks: Vec<Task>) -> Result<Vec<TaskView>> {
         let ids: Vec<TaskId> = tasks.iter().map(|t| t.id.clone()).collect();
-        let mut blockers = self.store.blockers_of(&self.rules.scope, &ids).await?.into_iter().peekable();
+        let mut blockers = self
+            .store
+            .blockers_of(&self.rules.scope, &ids)
+            .await?
+            .into_iter()
+            .peekable();
         let mut views = Vec::with_capacity(tasks.len());
         for task in tasks {
             let mut blocked_by = Vec::new();
@@ -121,11 +126,17 @@ impl Engine {
         let scope = &self.rules.scope;
         let mut queues = self.store.counts(scope).await?;
         let place = |queue: &QueueName| {
-            QueueName::BUILT_IN.iter().position(|(name, _)| *name == queue.as_str()).unwrap_or(usize::MAX)
+            QueueName::BUILT_IN
+                .iter()
+                .position(|(name, _)| *name == queue.as_str())
+                .unwrap_or(usize::MAX)
         };
         queues.sort_by_key(|c| (place(&c.queue), c.queue.clone()));
         let mut unfinished = Vec::new();
-        for count in queues.iter().filter(|c| matches!(c.queue.kind(), QueueKind::Attention | QueueKind::Review)) {
+        for count in queues
+            .iter()
+            .filter(|c| matches!(c.queue.kind(), QueueKind::Attention | QueueKind::Review))
+        {
             let filter = crate::model::TaskFilter {
                 queues: vec![count.queue.clone()],
                 limit: Some(200),
@@ -136,7 +147,12 @@ impl Engine {
         let (attention, reviews): (Vec<_>, Vec<_>) =
             unfinished.into_iter().partition(|t| t.kind() == QueueKind::Attention);
         let review = reviews.into_iter().filter(|t| t.claim_token.is_none()).collect();
-        Ok(Status { queues, running: self.claimed().await?, attention, review })
+        Ok(Status {
+            queues,
+            running: self.claimed().await?,
+            attention,
+            review,
+        })
     }
 
     /// Where a task is, what holds it, what was tried, and what helps.
@@ -177,7 +193,11 @@ impl Engine {
         let id = &task.id;
         let command = |text: &str| format!("octopoid {}", text.replace("ID", id.as_str()));
         if let Some(reason) = &task.hold {
-            return (Some(format!("on hold: {reason}")), "it stays until the hold is lifted".into(), vec![command("unhold ID")]);
+            return (
+                Some(format!("on hold: {reason}")),
+                "it stays until the hold is lifted".into(),
+                vec![command("unhold ID")],
+            );
         }
         if task.is_blocked() {
             let open: Vec<_> = blockers.iter().filter(|b| b.queue.kind() != QueueKind::Done).collect();
@@ -185,7 +205,10 @@ impl Engine {
             let held = Some(format!("blocked by {}", names.join(", ")));
             let dead: Vec<_> = open.iter().filter(|b| b.queue.kind().is_terminal()).collect();
             if let Some(blocker) = dead.first() {
-                let next = format!("{} is {}; it releases nobody, so this task waits until you decide", blocker.id, blocker.queue);
+                let next = format!(
+                    "{} is {}; it releases nobody, so this task waits until you decide",
+                    blocker.id, blocker.queue
+                );
                 let commands = vec![
                     format!("octopoid recover {} --to incoming --reason …", blocker.id),
                     command("edit ID --after OTHER"),
@@ -193,47 +216,109 @@ impl Engine {
                 ];
                 return (held, next, commands);
             }
-            return (held, "it can be claimed when all of them are done".into(), vec![format!("octopoid why {}", open.first().map_or("", |b| b.id.as_str()))]);
+            return (
+                held,
+                "it can be claimed when all of them are done".into(),
+                vec![format!("octopoid why {}", open.first().map_or("", |b| b.id.as_str()))],
+            );
         }
         if let Some(at) = task.not_before.filter(|at| *at > self.now()) {
-            return (Some(format!("waiting until {at} after a passing trouble")), "it is tried again then".into(), vec![command("logs ID")]);
+            return (
+                Some(format!("waiting until {at} after a passing trouble")),
+                "it is tried again then".into(),
+                vec![command("logs ID")],
+            );
         }
         let owner = task.claimed_by.as_deref().unwrap_or("");
         let awaiting = task.awaiting.as_deref().unwrap_or("");
         match task.kind() {
-            QueueKind::Waiting => (None, format!("an orchestrator gives it to an agent with the role {awaiting}"), vec!["octopoid start".into(), "octopoid status".into()]),
-            QueueKind::Working => (None, format!("{owner} works on it; then the checks run on its commit"), vec![command("logs ID -f"), command("cancel ID")]),
-            QueueKind::Review if task.claim_token.is_some() && awaiting == actor::ENGINE => {
-                (None, format!("it is being merged into {}", task.branch), vec![command("show ID")])
+            QueueKind::Waiting => (
+                None,
+                format!("an orchestrator gives it to an agent with the role {awaiting}"),
+                vec!["octopoid start".into(), "octopoid status".into()],
+            ),
+            QueueKind::Working => (
+                None,
+                format!("{owner} works on it; then the checks run on its commit"),
+                vec![command("logs ID -f"), command("cancel ID")],
+            ),
+            QueueKind::Review if task.claim_token.is_some() && awaiting == actor::ENGINE => (
+                None,
+                format!("it is being merged into {}", task.branch),
+                vec![command("show ID")],
+            ),
+            QueueKind::Review if task.claim_token.is_some() => {
+                (None, format!("{owner} reviews it"), vec![command("logs ID -f")])
             }
-            QueueKind::Review if task.claim_token.is_some() => (None, format!("{owner} reviews it"), vec![command("logs ID -f")]),
-            QueueKind::Review if awaiting == actor::ENGINE => {
-                (None, format!("it is approved; an orchestrator merges it into {}", task.branch), vec!["octopoid start".into()])
-            }
+            QueueKind::Review if awaiting == actor::ENGINE => (
+                None,
+                format!("it is approved; an orchestrator merges it into {}", task.branch),
+                vec!["octopoid start".into()],
+            ),
             QueueKind::Review => {
-                let who = if awaiting == actor::HUMAN { "you".to_owned() } else { format!("an agent {awaiting}, or you,") };
-                (None, format!("{who} must review {}", task.head_sha.as_deref().unwrap_or("it")), vec![command("diff ID"), command("approve ID"), command("reject ID --reason …")])
+                let who = if awaiting == actor::HUMAN {
+                    "you".to_owned()
+                } else {
+                    format!("an agent {awaiting}, or you,")
+                };
+                (
+                    None,
+                    format!("{who} must review {}", task.head_sha.as_deref().unwrap_or("it")),
+                    vec![
+                        command("diff ID"),
+                        command("approve ID"),
+                        command("reject ID --reason …"),
+                    ],
+                )
             }
             QueueKind::Attention if task.attention.as_deref() == Some("merge_conflict") => (
                 Some("its work and the base branch changed the same lines".into()),
-                format!("an agent with the role conflict takes it, or you resolve it in its worktree and recover it; both sides are kept ({} and {})", task.work_branch(), task.branch),
-                vec![command("diff ID"), command("recover ID --to provisional --reason …"), command("retry ID")],
+                format!(
+                    "an agent with the role conflict takes it, or you resolve it in its worktree and recover it; both sides are kept ({} and {})",
+                    task.work_branch(),
+                    task.branch
+                ),
+                vec![
+                    command("diff ID"),
+                    command("recover ID --to provisional --reason …"),
+                    command("retry ID"),
+                ],
             ),
             QueueKind::Attention => (
-                Some(format!("a person has to decide ({})", task.attention.as_deref().unwrap_or("unknown"))),
+                Some(format!(
+                    "a person has to decide ({})",
+                    task.attention.as_deref().unwrap_or("unknown")
+                )),
                 "nothing happens until you act; the work is kept".into(),
-                vec![command("logs ID"), command("diff ID"), command("retry ID"), command("recover ID --to QUEUE --reason …"), command("cancel ID")],
+                vec![
+                    command("logs ID"),
+                    command("diff ID"),
+                    command("retry ID"),
+                    command("recover ID --to QUEUE --reason …"),
+                    command("cancel ID"),
+                ],
             ),
-            QueueKind::Done => (None, format!("nothing; merged as {}", task.merged_sha.as_deref().unwrap_or("?")), vec![command("diff ID")]),
-            QueueKind::Failed | QueueKind::Cancelled => {
-                (None, "nothing; its work is kept".into(), vec![command("retry ID"), command("recover ID --to QUEUE --reason …")])
-            }
+            QueueKind::Done => (
+                None,
+                format!("nothing; merged as {}", task.merged_sha.as_deref().unwrap_or("?")),
+                vec![command("diff ID")],
+            ),
+            QueueKind::Failed | QueueKind::Cancelled => (
+                None,
+                "nothing; its work is kept".into(),
+                vec![command("retry ID"), command("recover ID --to QUEUE --reason …")],
+            ),
         }
     }
 
     /// What one orchestrator tick has to know: the earliest moment, if any, at which time alone changes something.
     pub async fn next_deadline(&self) -> Result<Option<Timestamp>> {
-        let leases = self.claimed().await?.into_iter().filter_map(|t| t.lease_expires_at).min();
+        let leases = self
+            .claimed()
+            .await?
+            .into_iter()
+            .filter_map(|t| t.lease_expires_at)
+            .min();
         Ok([leases, self.next_retry().await?].into_iter().flatten().min())
     }
 }
@@ -254,8 +339,22 @@ fn view(task: Task, blocked_by: Vec<TaskId>) -> TaskView {
 
 fn tell_attempt(a: &Attempt) -> String {
     let outcome = a.outcome.map_or("is running".to_owned(), |o| o.to_string());
-    let reason = a.reason.as_deref().map(|r| r.lines().next().unwrap_or_default()).filter(|r| !r.is_empty());
+    let reason = a
+        .reason
+        .as_deref()
+        .map(|r| r.lines().next().unwrap_or_default())
+        .filter(|r| !r.is_empty());
     let failure = a.failure.as_deref().map(|f| format!(" ({f})")).unwrap_or_default();
-    let commits = if a.evidence.commits > 0 { format!(", {} commits", a.evidence.commits) } else { String::new() };
-    format!("{}. {} by {}: {outcome}{failure}{commits}{}", a.number, a.kind, a.agent, reason.map(|r| format!(": {r}")).unwrap_or_default())
+    let commits = if a.evidence.commits > 0 {
+        format!(", {} commits", a.evidence.commits)
+    } else {
+        String::new()
+    };
+    format!(
+        "{}. {} by {}: {outcome}{failure}{commits}{}",
+        a.number,
+        a.kind,
+        a.agent,
+        reason.map(|r| format!(": {r}")).unwrap_or_default()
+    )
 }

@@ -127,10 +127,14 @@ impl Flow {
     pub fn states(&self) -> Vec<QueueName> {
         let mut states: Vec<QueueName> = Vec::new();
         let named = self.transitions.iter().flat_map(|t| {
-            [&t.from, &t.to].into_iter().chain(t.conditions.iter().map(|c| &c.on_fail))
+            [&t.from, &t.to]
+                .into_iter()
+                .chain(t.conditions.iter().map(|c| &c.on_fail))
         });
-        let built_in: Vec<QueueName> =
-            QueueName::BUILT_IN.iter().filter_map(|(name, _)| QueueName::parse(name).ok()).collect();
+        let built_in: Vec<QueueName> = QueueName::BUILT_IN
+            .iter()
+            .filter_map(|(name, _)| QueueName::parse(name).ok())
+            .collect();
         for state in named.chain(&built_in) {
             if !states.contains(state) {
                 states.push(state.clone());
@@ -190,14 +194,18 @@ pub struct Flows(BTreeMap<String, Flow>);
 
 impl Flows {
     /// The shipped files, by name.
-    pub const SHIPPED: &'static [(&'static str, &'static str)] =
-        &[("default", include_str!("builtin/default.yaml")), ("project", include_str!("builtin/project.yaml"))];
+    pub const SHIPPED: &'static [(&'static str, &'static str)] = &[
+        ("default", include_str!("builtin/default.yaml")),
+        ("project", include_str!("builtin/project.yaml")),
+    ];
 
     /// The shipped flows alone.
     pub fn shipped() -> Result<Self> {
-        Self::SHIPPED.iter().map(|(name, text)| parse(text, &format!("{name}.yaml"))).collect::<Result<Vec<_>>>().map(
-            |flows| Self(flows.into_iter().map(|f| (f.name.clone(), f)).collect()),
-        )
+        Self::SHIPPED
+            .iter()
+            .map(|(name, text)| parse(text, &format!("{name}.yaml")))
+            .collect::<Result<Vec<_>>>()
+            .map(|flows| Self(flows.into_iter().map(|f| (f.name.clone(), f)).collect()))
     }
 
     /// Adds or replaces a flow.

@@ -73,11 +73,22 @@ impl<'de> Deserialize<'de> for Edges {
 }
 
 fn transition(key: &str, edge: EdgeFile) -> Result<Transition, String> {
-    let (from, to) =
-        key.split_once("->").ok_or_else(|| format!("{key:?} is not a transition; write \"<from> -> <to>\""))?;
+    let (from, to) = key
+        .split_once("->")
+        .ok_or_else(|| format!("{key:?} is not a transition; write \"<from> -> <to>\""))?;
     let queue = |text: &str| QueueName::parse(text.trim()).map_err(|e| e.to_string());
-    let conditions = edge.conditions.into_iter().map(condition).collect::<Result<Vec<_>, _>>()?;
-    Ok(Transition { from: queue(from)?, to: queue(to)?, agent: edge.agent, conditions, runs: edge.runs })
+    let conditions = edge
+        .conditions
+        .into_iter()
+        .map(condition)
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(Transition {
+        from: queue(from)?,
+        to: queue(to)?,
+        agent: edge.agent,
+        conditions,
+        runs: edge.runs,
+    })
 }
 
 fn condition(file: ConditionFile) -> Result<Condition, String> {
@@ -86,11 +97,23 @@ fn condition(file: ConditionFile) -> Result<Condition, String> {
         (ConditionType::Agent, Some(agent), None) => Ask::Agent { agent },
         (ConditionType::Script, None, Some(script)) => Ask::Script { script },
         (ConditionType::Manual, None, None) => Ask::Manual,
-        (ConditionType::Agent, ..) => return Err(format!("condition {name}: type agent takes `agent` and no `script`")),
-        (ConditionType::Script, ..) => return Err(format!("condition {name}: type script takes `script` and no `agent`")),
-        (ConditionType::Manual, ..) => return Err(format!("condition {name}: type manual takes neither `agent` nor `script`")),
+        (ConditionType::Agent, ..) => {
+            return Err(format!("condition {name}: type agent takes `agent` and no `script`"));
+        }
+        (ConditionType::Script, ..) => {
+            return Err(format!("condition {name}: type script takes `script` and no `agent`"));
+        }
+        (ConditionType::Manual, ..) => {
+            return Err(format!(
+                "condition {name}: type manual takes neither `agent` nor `script`"
+            ));
+        }
     };
-    Ok(Condition { name, ask, on_fail: file.on_fail.unwrap_or_else(QueueName::incoming) })
+    Ok(Condition {
+        name,
+        ask,
+        on_fail: file.on_fail.unwrap_or_else(QueueName::incoming),
+    })
 }
 
 /// Reads and validates the flow in `text`; `file` is the name used in errors.
@@ -100,7 +123,11 @@ pub fn parse(text: &str, file: &str) -> Result<Flow> {
         Error::new(ErrorCode::InvalidConfig, format!("{file}:{line}: {e}"))
             .with_hint("`octopoid flow show default` prints a flow that works")
     })?;
-    let flow = Flow { name: parsed.name, description: parsed.description, transitions: parsed.transitions.0 };
+    let flow = Flow {
+        name: parsed.name,
+        description: parsed.description,
+        transitions: parsed.transitions.0,
+    };
     validate::validate(&flow, text, file)?;
     Ok(flow)
 }

@@ -14,45 +14,81 @@ fn line_of(text: &str, word: &str) -> usize {
 /// Refuses a flow in which a task could get stuck, or be merged without checks on the same commit.
 pub(super) fn validate(flow: &Flow, text: &str, file: &str) -> Result<()> {
     let refuse = |word: &str, what: String| {
-        Err(Error::new(ErrorCode::InvalidConfig, format!("{file}:{}: {what}", line_of(text, word)))
-            .with_hint("`octopoid flow show default` prints a flow that works"))
+        Err(Error::new(
+            ErrorCode::InvalidConfig,
+            format!("{file}:{}: {what}", line_of(text, word)),
+        )
+        .with_hint("`octopoid flow show default` prints a flow that works"))
     };
-    if file.rsplit('/').next().and_then(|f| f.strip_suffix(".yaml")).is_some_and(|stem| stem != flow.name) {
-        return refuse("name:", format!("name: is {:?}, but the file is {file}; the two must agree", flow.name));
+    if file
+        .rsplit('/')
+        .next()
+        .and_then(|f| f.strip_suffix(".yaml"))
+        .is_some_and(|stem| stem != flow.name)
+    {
+        return refuse(
+            "name:",
+            format!("name: is {:?}, but the file is {file}; the two must agree", flow.name),
+        );
     }
 
     for (i, edge) in flow.transitions.iter().enumerate() {
         let arrow = format!("{} -> {}", edge.from, edge.to);
         if flow.transitions.iter().take(i).any(|other| other.from == edge.from) {
-            return refuse(&arrow, format!("transitions: {} has more than one exit; a state has exactly one", edge.from));
+            return refuse(
+                &arrow,
+                format!(
+                    "transitions: {} has more than one exit; a state has exactly one",
+                    edge.from
+                ),
+            );
         }
         if let Some(problem) = problem_of(edge) {
             return refuse(&arrow, format!("transitions: {arrow}: {problem}"));
         }
         for condition in &edge.conditions {
             if !flow.has_state(&condition.on_fail) {
-                return refuse(&condition.name, format!("on_fail: {} is no state of this flow", condition.on_fail));
+                return refuse(
+                    &condition.name,
+                    format!("on_fail: {} is no state of this flow", condition.on_fail),
+                );
             }
             if edge.conditions.iter().filter(|c| c.name == condition.name).count() > 1 {
-                return refuse(&condition.name, format!("conditions: the name {} is used twice", condition.name));
+                return refuse(
+                    &condition.name,
+                    format!("conditions: the name {} is used twice", condition.name),
+                );
             }
         }
     }
 
     let mut reached = vec![QueueName::incoming()];
-    while let Some(next) = flow.transitions.iter().find(|t| reached.contains(&t.from) && !reached.contains(&t.to)) {
+    while let Some(next) = flow
+        .transitions
+        .iter()
+        .find(|t| reached.contains(&t.from) && !reached.contains(&t.to))
+    {
         reached.push(next.to.clone());
     }
     if !reached.contains(&QueueName::done()) {
-        return refuse("transitions", "transitions: no way leads from incoming to done".to_owned());
+        return refuse(
+            "transitions",
+            "transitions: no way leads from incoming to done".to_owned(),
+        );
     }
     for edge in &flow.transitions {
         let arrow = format!("{} -> {}", edge.from, edge.to);
         if !reached.contains(&edge.from) {
-            return refuse(&arrow, format!("transitions: {} cannot be reached from incoming", edge.from));
+            return refuse(
+                &arrow,
+                format!("transitions: {} cannot be reached from incoming", edge.from),
+            );
         }
         if !edge.to.kind().is_terminal() && flow.exit(&edge.to).is_none() {
-            return refuse(&arrow, format!("transitions: {} has no exit; a task there would stay for ever", edge.to));
+            return refuse(
+                &arrow,
+                format!("transitions: {} has no exit; a task there would stay for ever", edge.to),
+            );
         }
     }
     Ok(())
@@ -100,24 +136,50 @@ fn problem_of(edge: &Transition) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use crate::{error::ErrorCode, flow::{Flows, parse}};
+    use crate::{
+        error::ErrorCode,
+        flow::{Flows, parse},
+    };
 
     #[test]
     fn shipped_flows_are_valid() {
         let flows = Flows::shipped().unwrap();
-        assert_eq!(flows.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["default", "project"]);
+        assert_eq!(
+            flows.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(),
+            ["default", "project"]
+        );
     }
 
     #[test]
     fn flows_that_lose_tasks_are_refused_with_their_line() {
         let cases = [
-            ("name: x\ntransitions:\n  \"incoming -> claimed\": {agent: implement, speed: 3}\n", 3, "speed"),
+            (
+                "name: x\ntransitions:\n  \"incoming -> claimed\": {agent: implement, speed: 3}\n",
+                3,
+                "speed",
+            ),
             ("name: x\nstates: 3\n", 2, "states"),
-            ("name: x\ntransitions:\n  \"incoming -> claimed\": {agent: implement}\n", 1, "done"),
-            ("name: x\ntransitions:\n  \"incoming -> claimed\": {agent: a}\n  \"claimed -> provisional\": {}\n  \"provisional -> done\": {runs: [merge]}\n", 5, "run_tests"),
-            ("name: x\ntransitions:\n  \"incoming -> claimed\": {agent: a}\n  \"claimed -> provisional\": {}\n  \"provisional -> done\": {runs: [rebase_on_base, fly, merge]}\n", 5, "fly"),
+            (
+                "name: x\ntransitions:\n  \"incoming -> claimed\": {agent: implement}\n",
+                2,
+                "done",
+            ),
+            (
+                "name: x\ntransitions:\n  \"incoming -> claimed\": {agent: a}\n  \"claimed -> provisional\": {}\n  \"provisional -> done\": {runs: [merge]}\n",
+                5,
+                "run_tests",
+            ),
+            (
+                "name: x\ntransitions:\n  \"incoming -> claimed\": {agent: a}\n  \"claimed -> provisional\": {}\n  \"provisional -> done\": {runs: [rebase_on_base, fly, merge]}\n",
+                5,
+                "fly",
+            ),
             ("name: x\ntransitions:\n  \"incoming -> claimed\": {}\n", 3, "agent"),
-            ("name: x\ntransitions:\n  \"incoming -> claimed\": {agent: a}\n  \"claimed -> provisional\": {}\n  \"provisional -> done\": {runs: [rebase_on_base, run_tests, merge]}\n  \"qa -> done\": {runs: [rebase_on_base, run_tests, merge]}\n", 6, "qa"),
+            (
+                "name: x\ntransitions:\n  \"incoming -> claimed\": {agent: a}\n  \"claimed -> provisional\": {}\n  \"provisional -> done\": {runs: [rebase_on_base, run_tests, merge]}\n  \"qa -> done\": {runs: [rebase_on_base, run_tests, merge]}\n",
+                6,
+                "qa",
+            ),
         ];
         for (text, line, word) in cases {
             let error = parse(text, "x.yaml").unwrap_err();

@@ -30,11 +30,19 @@ impl Repo {
     fn with_diff<T>(&self, from: &str, to: &str, use_it: impl FnOnce(&Diff<'_>) -> Result<T>) -> Result<T> {
         let repo = self.open()?;
         let action = format!("compare {from} with {to}");
-        let tree = |sha: &str| oid(sha).and_then(|id| repo.find_commit(id).and_then(|c| c.tree()).map_err(|e| failed(&action, &e)));
+        let tree = |sha: &str| {
+            oid(sha).and_then(|id| {
+                repo.find_commit(id)
+                    .and_then(|c| c.tree())
+                    .map_err(|e| failed(&action, &e))
+            })
+        };
         let (from, to) = (tree(from)?, tree(to)?);
         let mut options = DiffOptions::new();
         options.include_typechange(true);
-        let diff = repo.diff_tree_to_tree(Some(&from), Some(&to), Some(&mut options)).map_err(|e| failed(&action, &e))?;
+        let diff = repo
+            .diff_tree_to_tree(Some(&from), Some(&to), Some(&mut options))
+            .map_err(|e| failed(&action, &e))?;
         use_it(&diff)
     }
 
@@ -44,7 +52,12 @@ impl Repo {
             Ok(diff
                 .deltas()
                 .map(|d| FileChange {
-                    path: d.new_file().path().or(d.old_file().path()).map(|p| p.to_string_lossy().into_owned()).unwrap_or_default(),
+                    path: d
+                        .new_file()
+                        .path()
+                        .or(d.old_file().path())
+                        .map(|p| p.to_string_lossy().into_owned())
+                        .unwrap_or_default(),
                     status: format!("{:?}", d.status()).to_lowercase(),
                 })
                 .collect())

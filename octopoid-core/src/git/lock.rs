@@ -43,12 +43,15 @@ impl Repo {
         let mut removed = Vec::new();
         for (path, _) in first.intersection(&second).filter(|(path, _)| !is_open(path)) {
             match fs::remove_file(path) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("remove the stale lock", path, e)),
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io("remove the stale lock", path, e));
+                }
                 _ => removed.push(path.clone()),
             }
         }
         // What was locked must be readable now; an unreadable repository is better found here than in a merge.
-        repo.references().map_err(|e| failed("read the refs after removing stale locks", &e))?;
+        repo.references()
+            .map_err(|e| failed("read the refs after removing stale locks", &e))?;
         Ok(removed)
     }
 }

@@ -3,10 +3,7 @@
 use git2::{Commit, Index, MergeOptions, Oid, RebaseOptions, Repository};
 
 use super::{Repo, failed, oid, signature};
-use crate::{
-    config::MergeMethod,
-    error::Result,
-};
+use crate::{config::MergeMethod, error::Result};
 
 /// A commit that brings work into the base, not yet in any branch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +38,10 @@ impl Repo {
         }
         let tree = index.write_tree_to(&repo).map_err(|e| failed(&action, &e))?;
         if tree == base.tree_id() {
-            return Ok(Merged::Clean(Candidate { sha: base.id().to_string(), tree: tree.to_string() }));
+            return Ok(Merged::Clean(Candidate {
+                sha: base.id().to_string(),
+                tree: tree.to_string(),
+            }));
         }
         let sha = match method {
             MergeMethod::Squash => self.commit_tree(&repo, tree, message, &head, &[&base])?,
@@ -52,7 +52,10 @@ impl Repo {
                 _ => self.commit_tree(&repo, tree, message, &head, &[&base])?,
             },
         };
-        Ok(Merged::Clean(Candidate { sha: sha.to_string(), tree: tree.to_string() }))
+        Ok(Merged::Clean(Candidate {
+            sha: sha.to_string(),
+            tree: tree.to_string(),
+        }))
     }
 
     /// Files that both sides changed, so that `combine` would fail; none when it would not.
@@ -61,7 +64,9 @@ impl Repo {
         let action = format!("combine {head} with {base}");
         let commit = |sha: &str| oid(sha).and_then(|id| repo.find_commit(id).map_err(|e| failed(&action, &e)));
         let (base, head) = (commit(base)?, commit(head)?);
-        let index = repo.merge_commits(&base, &head, None).map_err(|e| failed(&action, &e))?;
+        let index = repo
+            .merge_commits(&base, &head, None)
+            .map_err(|e| failed(&action, &e))?;
         Ok(conflicts(&index))
     }
 
@@ -71,14 +76,24 @@ impl Repo {
         if repo.state() != git2::RepositoryState::Merge {
             return Ok(None);
         }
-        Ok(Some(conflicts(&repo.index().map_err(|e| failed("read the index", &e))?)))
+        Ok(Some(conflicts(
+            &repo.index().map_err(|e| failed("read the index", &e))?,
+        )))
     }
 
-    fn commit_tree(&self, repo: &Repository, tree: Oid, message: &str, head: &Commit<'_>, parents: &[&Commit<'_>]) -> Result<Oid> {
+    fn commit_tree(
+        &self,
+        repo: &Repository,
+        tree: Oid,
+        message: &str,
+        head: &Commit<'_>,
+        parents: &[&Commit<'_>],
+    ) -> Result<Oid> {
         let action = "write the merged commit";
         let tree = repo.find_tree(tree).map_err(|e| failed(action, &e))?;
         let committer = signature(repo)?;
-        repo.commit(None, &head.author(), &committer, message, &tree, parents).map_err(|e| failed(action, &e))
+        repo.commit(None, &head.author(), &committer, message, &tree, parents)
+            .map_err(|e| failed(action, &e))
     }
 
     /// Merges `base` into the checkout at `path`, leaving conflict markers in the files for somebody to resolve.
@@ -87,10 +102,13 @@ impl Repo {
     pub fn begin_merge(&self, path: &std::path::Path, base: &str) -> Result<Vec<String>> {
         let repo = Repository::open(path).map_err(|e| failed(format_args!("open {}", path.display()), &e))?;
         let action = format!("merge {base} into {}", path.display());
-        let theirs = repo.find_annotated_commit(oid(base)?).map_err(|e| failed(&action, &e))?;
+        let theirs = repo
+            .find_annotated_commit(oid(base)?)
+            .map_err(|e| failed(&action, &e))?;
         let mut checkout = git2::build::CheckoutBuilder::new();
         checkout.safe().allow_conflicts(true).conflict_style_merge(true);
-        repo.merge(&[&theirs], None, Some(&mut checkout)).map_err(|e| failed(&action, &e))?;
+        repo.merge(&[&theirs], None, Some(&mut checkout))
+            .map_err(|e| failed(&action, &e))?;
         let index = repo.index().map_err(|e| failed(&action, &e))?;
         Ok(conflicts(&index))
     }
@@ -99,10 +117,15 @@ impl Repo {
     pub fn conflict_markers(&self, base: &str, head: &str) -> Result<Vec<String>> {
         let repo = self.open()?;
         let action = "look for conflict markers";
-        let tree = repo.find_commit(oid(head)?).and_then(|c| c.tree()).map_err(|e| failed(action, &e))?;
+        let tree = repo
+            .find_commit(oid(head)?)
+            .and_then(|c| c.tree())
+            .map_err(|e| failed(action, &e))?;
         let mut found = Vec::new();
         for change in self.changed_files(base, head)? {
-            let Ok(entry) = tree.get_path(std::path::Path::new(&change.path)) else { continue };
+            let Ok(entry) = tree.get_path(std::path::Path::new(&change.path)) else {
+                continue;
+            };
             let Ok(blob) = repo.find_blob(entry.id()) else { continue };
             let has = |mark: &[u8]| blob.content().split(|b| *b == b'\n').any(|line| line.starts_with(mark));
             if has(b"<<<<<<< ") && has(b">>>>>>> ") {
@@ -114,7 +137,9 @@ impl Repo {
 }
 
 fn conflicts(index: &Index) -> Vec<String> {
-    let Ok(conflicts) = index.conflicts() else { return Vec::new() };
+    let Ok(conflicts) = index.conflicts() else {
+        return Vec::new();
+    };
     let mut paths: Vec<String> = conflicts
         .filter_map(|c| {
             let c = c.ok()?;

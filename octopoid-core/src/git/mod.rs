@@ -34,7 +34,9 @@ pub struct Repo {
 fn failed(action: impl std::fmt::Display, error: &git2::Error) -> Error {
     let said = Error::new(ErrorCode::Git, format!("cannot {action}: {}", error.message()));
     match error.code() {
-        GitCode::Locked => said.with_hint("another git process holds a lock; if none runs, remove the .lock file that is named"),
+        GitCode::Locked => {
+            said.with_hint("another git process holds a lock; if none runs, remove the .lock file that is named")
+        }
         _ => said,
     }
 }
@@ -48,18 +50,29 @@ impl Repo {
     pub fn discover(start: &Path) -> Result<Self> {
         let none: [&Path; 0] = [];
         let found = git2::Repository::open_ext(start, RepositoryOpenFlags::empty(), none).map_err(|e| {
-            let reason = if e.code() == GitCode::NotFound { "is not in a git repository".to_owned() } else { format!("has no usable git repository: {}", e.message()) };
+            let reason = if e.code() == GitCode::NotFound {
+                "is not in a git repository".to_owned()
+            } else {
+                format!("has no usable git repository: {}", e.message())
+            };
             Error::new(ErrorCode::NotARepository, format!("{} {reason}", start.display()))
                 .with_hint("go to your repository, or make one with `git init` and a first commit")
         })?;
         let bare = || {
-            Error::new(ErrorCode::NotARepository, format!("{} is a bare repository", start.display()))
-                .with_hint("clone it; Octopoid needs a checkout to work beside")
+            Error::new(
+                ErrorCode::NotARepository,
+                format!("{} is a bare repository", start.display()),
+            )
+            .with_hint("clone it; Octopoid needs a checkout to work beside")
         };
         let root = if found.is_worktree() {
             let common = found.commondir();
-            let main = git2::Repository::open(common)
-                .map_err(|e| failed(format_args!("open the repository of the worktree {}", start.display()), &e))?;
+            let main = git2::Repository::open(common).map_err(|e| {
+                failed(
+                    format_args!("open the repository of the worktree {}", start.display()),
+                    &e,
+                )
+            })?;
             main.workdir().map(Path::to_path_buf).ok_or_else(bare)?
         } else {
             found.workdir().map(Path::to_path_buf).ok_or_else(bare)?
@@ -75,7 +88,10 @@ impl Repo {
         if repo.root == here {
             Ok(repo)
         } else {
-            Err(Error::new(ErrorCode::NotARepository, format!("{} is not the top of a git checkout", root.display())))
+            Err(Error::new(
+                ErrorCode::NotARepository,
+                format!("{} is not the top of a git checkout", root.display()),
+            ))
         }
     }
 
@@ -86,11 +102,17 @@ impl Repo {
         options.initial_head(branch).no_reinit(true);
         let repo = git2::Repository::init_opts(root, &options).map_err(|e| failed(&action, &e))?;
         let mut index = repo.index().map_err(|e| failed(&action, &e))?;
-        index.add_all(["*"], git2::IndexAddOption::DEFAULT, None).map_err(|e| failed(&action, &e))?;
+        index
+            .add_all(["*"], git2::IndexAddOption::DEFAULT, None)
+            .map_err(|e| failed(&action, &e))?;
         index.write().map_err(|e| failed(&action, &e))?;
-        let tree = index.write_tree().and_then(|id| repo.find_tree(id)).map_err(|e| failed(&action, &e))?;
+        let tree = index
+            .write_tree()
+            .and_then(|id| repo.find_tree(id))
+            .map_err(|e| failed(&action, &e))?;
         let author = signature(&repo)?;
-        repo.commit(Some("HEAD"), &author, &author, message, &tree, &[]).map_err(|e| failed(&action, &e))?;
+        repo.commit(Some("HEAD"), &author, &author, message, &tree, &[])
+            .map_err(|e| failed(&action, &e))?;
         Self::at(root)
     }
 
@@ -100,27 +122,34 @@ impl Repo {
     }
 
     fn open(&self) -> Result<git2::Repository> {
-        git2::Repository::open(&self.root).map_err(|e| failed(format_args!("open the repository {}", self.root.display()), &e))
+        git2::Repository::open(&self.root)
+            .map_err(|e| failed(format_args!("open the repository {}", self.root.display()), &e))
     }
 
     /// The branch that work should go to when nobody says: the remote's default, else the checked-out one.
     pub fn default_branch(&self) -> Result<String> {
         let repo = self.open()?;
-        if let Ok(reference) = repo.find_reference("refs/remotes/origin/HEAD") {
-            if let Ok(Some(target)) = reference.symbolic_target() {
-                if let Some(name) = target.strip_prefix("refs/remotes/origin/") {
-                    return Ok(name.to_owned());
-                }
-            }
+        if let Ok(reference) = repo.find_reference("refs/remotes/origin/HEAD")
+            && let Ok(Some(target)) = reference.symbolic_target()
+            && let Some(name) = target.strip_prefix("refs/remotes/origin/")
+        {
+            return Ok(name.to_owned());
         }
         match repo.head() {
-            Ok(head) if head.is_branch() => {
-                head.shorthand().map(str::to_owned).map_err(|e| failed("read the name of the current branch", &e))
-            }
-            Ok(_) => Err(Error::new(ErrorCode::NotARepository, format!("{} has a detached HEAD", self.root.display()))
-                .with_hint("name the base branch as repo.base_branch in .octopoid/config.yaml")),
-            Err(_) => Err(Error::new(ErrorCode::NotARepository, format!("{} has no commits yet", self.root.display()))
-                .with_hint("make a first commit, for example `git commit --allow-empty -m start`")),
+            Ok(head) if head.is_branch() => head
+                .shorthand()
+                .map(str::to_owned)
+                .map_err(|e| failed("read the name of the current branch", &e)),
+            Ok(_) => Err(Error::new(
+                ErrorCode::NotARepository,
+                format!("{} has a detached HEAD", self.root.display()),
+            )
+            .with_hint("name the base branch as repo.base_branch in .octopoid/config.yaml")),
+            Err(_) => Err(Error::new(
+                ErrorCode::NotARepository,
+                format!("{} has no commits yet", self.root.display()),
+            )
+            .with_hint("make a first commit, for example `git commit --allow-empty -m start`")),
         }
     }
 
@@ -128,8 +157,15 @@ impl Repo {
     pub fn default_remote(&self) -> Result<Option<String>> {
         let repo = self.open()?;
         let remotes = repo.remotes().map_err(|e| failed("list the remotes", &e))?;
-        let names: Vec<String> = remotes.iter().filter_map(|n| n.ok().flatten().map(str::to_owned)).collect();
-        Ok(names.iter().find(|n| *n == "origin").or(if names.len() == 1 { names.first() } else { None }).cloned())
+        let names: Vec<String> = remotes
+            .iter()
+            .filter_map(|n| n.ok().flatten().map(str::to_owned))
+            .collect();
+        Ok(names
+            .iter()
+            .find(|n| *n == "origin")
+            .or(if names.len() == 1 { names.first() } else { None })
+            .cloned())
     }
 
     /// The tip of a local branch; none when it does not exist.
@@ -146,7 +182,9 @@ impl Repo {
         let repo = self.open()?;
         match repo.find_reference(name) {
             Ok(reference) => {
-                let commit = reference.peel_to_commit().map_err(|e| failed(format_args!("read {name}"), &e))?;
+                let commit = reference
+                    .peel_to_commit()
+                    .map_err(|e| failed(format_args!("read {name}"), &e))?;
                 Ok(Some(commit.id().to_string()))
             }
             Err(e) if e.code() == GitCode::NotFound => Ok(None),
@@ -164,9 +202,10 @@ impl Repo {
             None => repo.reference(&name, to, false, why),
         };
         moved.map(|_| ()).map_err(|e| match e.code() {
-            GitCode::Modified | GitCode::Exists | GitCode::NotFound => {
-                Error::new(ErrorCode::VersionConflict, format!("branch {branch} moved at the same time"))
-            }
+            GitCode::Modified | GitCode::Exists | GitCode::NotFound => Error::new(
+                ErrorCode::VersionConflict,
+                format!("branch {branch} moved at the same time"),
+            ),
             _ => failed(format_args!("move the branch {branch}"), &e),
         })
     }
@@ -196,7 +235,9 @@ impl Repo {
         let references = repo
             .references_glob(&format!("{KEEP}/{prefix}/*"))
             .map_err(|e| failed("list the kept commits", &e))?;
-        Ok(references.filter_map(|r| r.ok()?.target().map(|t| t.to_string())).collect())
+        Ok(references
+            .filter_map(|r| r.ok()?.target().map(|t| t.to_string()))
+            .collect())
     }
 
     /// Whether `ancestor` is `descendant` or one of its ancestors.
@@ -216,15 +257,18 @@ impl Repo {
     /// Number of commits in `base..head`.
     pub fn commits_between(&self, base: &str, head: &str) -> Result<u64> {
         let repo = self.open()?;
-        let (ahead, _) =
-            repo.graph_ahead_behind(oid(head)?, oid(base)?).map_err(|e| failed("count the commits", &e))?;
+        let (ahead, _) = repo
+            .graph_ahead_behind(oid(head)?, oid(base)?)
+            .map_err(|e| failed("count the commits", &e))?;
         Ok(ahead as u64)
     }
 
     /// The id of a commit's tree.
     pub fn tree_of(&self, sha: &str) -> Result<String> {
         let repo = self.open()?;
-        let commit = repo.find_commit(oid(sha)?).map_err(|e| failed(format_args!("read the commit {sha}"), &e))?;
+        let commit = repo
+            .find_commit(oid(sha)?)
+            .map_err(|e| failed(format_args!("read the commit {sha}"), &e))?;
         Ok(commit.tree_id().to_string())
     }
 
@@ -243,16 +287,20 @@ impl Repo {
         let repo = self.open()?;
         let name = format!("refs/heads/{branch}");
         let on_it = |r: &git2::Repository| {
-            r.find_reference("HEAD").ok().and_then(|h| h.symbolic_target().ok().flatten().map(str::to_owned)).as_deref() == Some(&name)
+            r.find_reference("HEAD")
+                .ok()
+                .and_then(|h| h.symbolic_target().ok().flatten().map(str::to_owned))
+                .as_deref()
+                == Some(&name)
         };
         if on_it(&repo) {
             return Ok(Some(self.root.clone()));
         }
         for worktree in worktree::all(&repo)? {
-            if let Ok(linked) = git2::Repository::open_from_worktree(&worktree) {
-                if on_it(&linked) {
-                    return Ok(Some(worktree.path().to_path_buf()));
-                }
+            if let Ok(linked) = git2::Repository::open_from_worktree(&worktree)
+                && on_it(&linked)
+            {
+                return Ok(Some(worktree.path().to_path_buf()));
             }
         }
         Ok(None)
@@ -266,14 +314,16 @@ impl Repo {
     /// Local branches whose names start with `prefix`.
     pub fn branches(&self, prefix: &str) -> Result<Vec<String>> {
         let repo = self.open()?;
-        let branches = repo.branches(Some(BranchType::Local)).map_err(|e| failed("list the branches", &e))?;
+        let branches = repo
+            .branches(Some(BranchType::Local))
+            .map_err(|e| failed("list the branches", &e))?;
         let mut names = Vec::new();
         for branch in branches {
             let (branch, _) = branch.map_err(|e| failed("list the branches", &e))?;
-            if let Ok(Some(name)) = branch.name() {
-                if name.starts_with(prefix) {
-                    names.push(name.to_owned());
-                }
+            if let Ok(Some(name)) = branch.name()
+                && name.starts_with(prefix)
+            {
+                names.push(name.to_owned());
             }
         }
         Ok(names)

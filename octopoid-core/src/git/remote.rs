@@ -16,7 +16,11 @@ const PATIENCE: Duration = Duration::from_secs(180);
 impl Repo {
     /// Fetches everything from `remote`.
     pub fn fetch(&self, remote: &str) -> Result<()> {
-        self.program(&["fetch", "--quiet", "--no-tags", "--no-auto-maintenance", remote], &format!("fetch from {remote}")).map(|_| ())
+        self.program(
+            &["fetch", "--quiet", "--no-tags", "--no-auto-maintenance", remote],
+            &format!("fetch from {remote}"),
+        )
+        .map(|_| ())
     }
 
     /// Moves `branch` on the remote from `old` to `new`, if it still is at `old`; checks that it did.
@@ -31,7 +35,10 @@ impl Repo {
             // Whatever the remote said: the question is whether somebody else was first.
             self.fetch(remote)?;
             if self.remote_tip(remote, branch)?.is_some_and(|tip| tip != old) {
-                return Err(Error::new(ErrorCode::VersionConflict, format!("branch {branch} moved on {remote} at the same time")));
+                return Err(Error::new(
+                    ErrorCode::VersionConflict,
+                    format!("branch {branch} moved on {remote} at the same time"),
+                ));
             }
             return Err(error);
         }
@@ -41,7 +48,10 @@ impl Repo {
     /// Pushes a branch; never over commits that are not in it.
     pub fn push_branch(&self, remote: &str, branch: &str, sha: &str) -> Result<()> {
         let full = format!("refs/heads/{branch}");
-        self.program(&["push", "--quiet", remote, &format!("{sha}:{full}")], &format!("push {branch} to {remote}"))?;
+        self.program(
+            &["push", "--quiet", remote, &format!("{sha}:{full}")],
+            &format!("push {branch} to {remote}"),
+        )?;
         self.verify_pushed(remote, &full, sha)
     }
 
@@ -50,7 +60,10 @@ impl Repo {
         if there.split_whitespace().next() == Some(sha) {
             return Ok(());
         }
-        Err(Error::new(ErrorCode::Git, format!("{remote} took the push of {full}, but is not at {sha}")))
+        Err(Error::new(
+            ErrorCode::Git,
+            format!("{remote} took the push of {full}, but is not at {sha}"),
+        ))
     }
 
     /// Runs the `git` program in the main checkout and gives what it printed.
@@ -76,7 +89,9 @@ impl Repo {
             .stdout(out.try_clone().map_err(io)?)
             .stderr(err.try_clone().map_err(io)?)
             .spawn()
-            .map_err(|e| fail(format!("the git program does not start: {e}")).with_hint("install git and put it on the PATH"))?;
+            .map_err(|e| {
+                fail(format!("the git program does not start: {e}")).with_hint("install git and put it on the PATH")
+            })?;
         let begun = Instant::now();
         let status = loop {
             if let Some(status) = child.try_wait().map_err(io)? {

@@ -6,8 +6,8 @@ use std::{
 };
 
 use git2::{
-    BranchType, IndexAddOption, Repository, RepositoryState, StatusOptions, Worktree, WorktreeAddOptions, WorktreeLockStatus,
-    WorktreePruneOptions, build::CheckoutBuilder,
+    BranchType, IndexAddOption, Repository, RepositoryState, StatusOptions, Worktree, WorktreeAddOptions,
+    WorktreeLockStatus, WorktreePruneOptions, build::CheckoutBuilder,
 };
 
 use super::{Repo, failed, oid, signature};
@@ -53,12 +53,18 @@ pub struct Saved {
 /// The repository's linked worktrees.
 pub(super) fn all(repo: &Repository) -> Result<Vec<Worktree>> {
     let names = repo.worktrees().map_err(|e| failed("list the worktrees", &e))?;
-    Ok(names.iter().filter_map(|name| repo.find_worktree(name.ok()??).ok()).collect())
+    Ok(names
+        .iter()
+        .filter_map(|name| repo.find_worktree(name.ok()??).ok())
+        .collect())
 }
 
 /// Administrative name of the worktree at `path`: never that of one made by hand.
 fn admin_name(path: &Path) -> String {
-    format!("octopoid+{}", path.file_name().map(|n| n.to_string_lossy()).unwrap_or_default())
+    format!(
+        "octopoid+{}",
+        path.file_name().map(|n| n.to_string_lossy()).unwrap_or_default()
+    )
 }
 
 fn open_worktree(path: &Path) -> Result<Repository> {
@@ -74,12 +80,10 @@ impl Repo {
         let ours = all(&repo)?.into_iter().find(|w| same_place(w.path(), path));
         let mut standing = Standing::Created;
         if let Some(worktree) = ours {
-            if path.exists() && worktree.validate().is_ok() {
-                if is_complete(path) {
-                    return self.set_right(path, want, keep_as);
-                }
-                // A crash in the middle of making it: nobody has worked in it, and its files are not all there.
+            if path.exists() && worktree.validate().is_ok() && is_complete(path) {
+                return self.set_right(path, want, keep_as);
             }
+            // A crash in the middle of making it: nobody has worked in it, and its files are not all there.
             if path.exists() {
                 move_aside(path)?;
             }
@@ -112,7 +116,10 @@ impl Repo {
                         ErrorCode::Git,
                         format!("branch {branch} is checked out in {}", holder.display()),
                     )
-                    .with_hint(format!("switch {} to another branch; nothing was changed", holder.display())));
+                    .with_hint(format!(
+                        "switch {} to another branch; nothing was changed",
+                        holder.display()
+                    )));
                 }
                 let reference = match repo.find_branch(branch, BranchType::Local) {
                     Ok(existing) => existing,
@@ -127,18 +134,25 @@ impl Repo {
                 .into_reference();
                 let mut options = WorktreeAddOptions::new();
                 options.reference(Some(&reference));
-                repo.worktree(&name, path, Some(&options)).map_err(|e| failed(&action, &e))?;
+                repo.worktree(&name, path, Some(&options))
+                    .map_err(|e| failed(&action, &e))?;
             }
             Checkout::Commit(sha) => {
                 // libgit2 always makes a branch; it goes as soon as the checkout stands on the commit.
                 let temporary = format!("octopoid-checkout/{name}");
-                let commit =
-                    repo.find_commit(oid(sha)?).map_err(|e| failed(format_args!("read the commit {sha}"), &e))?;
-                let mut branch = repo.branch(&temporary, &commit, true).map_err(|e| failed(&action, &e))?;
+                let commit = repo
+                    .find_commit(oid(sha)?)
+                    .map_err(|e| failed(format_args!("read the commit {sha}"), &e))?;
+                let mut branch = repo
+                    .branch(&temporary, &commit, true)
+                    .map_err(|e| failed(&action, &e))?;
                 let mut options = WorktreeAddOptions::new();
                 options.reference(Some(branch.get()));
-                repo.worktree(&name, path, Some(&options)).map_err(|e| failed(&action, &e))?;
-                open_worktree(path)?.set_head_detached(commit.id()).map_err(|e| failed(&action, &e))?;
+                repo.worktree(&name, path, Some(&options))
+                    .map_err(|e| failed(&action, &e))?;
+                open_worktree(path)?
+                    .set_head_detached(commit.id())
+                    .map_err(|e| failed(&action, &e))?;
                 branch.delete().map_err(|e| failed(&action, &e))?;
             }
         }
@@ -162,9 +176,15 @@ impl Repo {
                     self.move_branch(name, None, base, "octopoid: begin")?;
                 }
                 if let Some(holder) = self.holder_of(name)? {
-                    return Err(Error::new(ErrorCode::Git, format!("branch {name} is checked out in {}", holder.display())));
+                    return Err(Error::new(
+                        ErrorCode::Git,
+                        format!("branch {name} is checked out in {}", holder.display()),
+                    ));
                 }
-                let tip = worktree.find_reference(&full).and_then(|r| r.peel_to_commit()).map_err(|e| failed(&action, &e))?;
+                let tip = worktree
+                    .find_reference(&full)
+                    .and_then(|r| r.peel_to_commit())
+                    .map_err(|e| failed(&action, &e))?;
                 checkout(&worktree, tip.id(), &action)?;
                 worktree.set_head(&full).map_err(|e| failed(&action, &e))?;
                 Ok(Standing::Repaired)
@@ -195,19 +215,30 @@ impl Repo {
             })
             .map_err(|e| failed(&action, &e))?;
         }
-        let head = repo.head().and_then(|h| h.peel_to_commit()).map_err(|e| failed(&action, &e))?;
+        let head = repo
+            .head()
+            .and_then(|h| h.peel_to_commit())
+            .map_err(|e| failed(&action, &e))?;
         if merged.is_empty() && is_clean(&repo)? {
-            return Ok(Saved { head: head.id().to_string(), was_dirty: false });
+            return Ok(Saved {
+                head: head.id().to_string(),
+                was_dirty: false,
+            });
         }
         let mut index = repo.index().map_err(|e| failed(&action, &e))?;
         if index.has_conflicts() {
             // Not resolved, so not merged: what is there is kept as the work's own, and the merge stays to be done.
             merged.clear();
         }
-        index.add_all(["*"], IndexAddOption::DEFAULT, None).map_err(|e| failed(&action, &e))?;
+        index
+            .add_all(["*"], IndexAddOption::DEFAULT, None)
+            .map_err(|e| failed(&action, &e))?;
         index.update_all(["*"], None).map_err(|e| failed(&action, &e))?;
         index.write().map_err(|e| failed(&action, &e))?;
-        let tree = index.write_tree().and_then(|id| repo.find_tree(id)).map_err(|e| failed(&action, &e))?;
+        let tree = index
+            .write_tree()
+            .and_then(|id| repo.find_tree(id))
+            .map_err(|e| failed(&action, &e))?;
         let others = merged
             .iter()
             .map(|id| repo.find_commit(*id))
@@ -221,7 +252,10 @@ impl Repo {
         if repo.state() == RepositoryState::Merge {
             repo.cleanup_state().map_err(|e| failed(&action, &e))?;
         }
-        Ok(Saved { head: commit.to_string(), was_dirty: true })
+        Ok(Saved {
+            head: commit.to_string(),
+            was_dirty: true,
+        })
     }
 
     /// Tip of the checkout at `path`, brought onto `branch` when an agent left it somewhere else.
@@ -232,7 +266,11 @@ impl Repo {
         let repo = open_worktree(path)?;
         let action = format!("bring {} back onto {branch}", path.display());
         let full = format!("refs/heads/{branch}");
-        let head = repo.head().and_then(|h| h.peel_to_commit()).map_err(|e| failed(&action, &e))?.id();
+        let head = repo
+            .head()
+            .and_then(|h| h.peel_to_commit())
+            .map_err(|e| failed(&action, &e))?
+            .id();
         if head_target(&repo).as_deref() == Some(&full) {
             return Ok(head.to_string());
         }
@@ -272,9 +310,14 @@ impl Repo {
     pub fn forward(&self, path: &Path, from: &str, to: &str) -> Result<()> {
         let repo = open_worktree(path)?;
         let action = format!("bring {} forward to {to}", path.display());
-        let branch = self.branch_of(path)?.ok_or_else(|| Error::new(ErrorCode::Git, format!("{} is on no branch", path.display())))?;
+        let branch = self
+            .branch_of(path)?
+            .ok_or_else(|| Error::new(ErrorCode::Git, format!("{} is on no branch", path.display())))?;
         if !self.is_ancestor(from, to)? {
-            return Err(Error::new(ErrorCode::Git, format!("cannot {action}: it does not follow {from}")));
+            return Err(Error::new(
+                ErrorCode::Git,
+                format!("cannot {action}: it does not follow {from}"),
+            ));
         }
         checkout(&repo, oid(to)?, &action)?;
         self.move_branch(&branch, Some(from), to, "octopoid: take in the base")
@@ -290,9 +333,16 @@ impl Repo {
             return Ok(());
         }
         let mut options = StatusOptions::new();
-        options.include_untracked(true).recurse_untracked_dirs(false).include_ignored(false);
+        options
+            .include_untracked(true)
+            .recurse_untracked_dirs(false)
+            .include_ignored(false);
         let mut touched = Vec::new();
-        for entry in repo.statuses(Some(&mut options)).map_err(|e| failed(&action, &e))?.iter() {
+        for entry in repo
+            .statuses(Some(&mut options))
+            .map_err(|e| failed(&action, &e))?
+            .iter()
+        {
             if let Ok(relative) = entry.path() {
                 touched.push(relative.trim_end_matches('/').to_owned());
             }
@@ -303,7 +353,9 @@ impl Repo {
                 continue;
             }
             let parent = target.parent().map_or(Ok(()), fs::create_dir_all);
-            parent.and_then(|()| fs::rename(&from, &target)).map_err(|e| Error::io("put away", &from, e))?;
+            parent
+                .and_then(|()| fs::rename(&from, &target))
+                .map_err(|e| Error::io("put away", &from, e))?;
         }
         // Only missing files are written back: nothing is overwritten.
         let mut builder = CheckoutBuilder::new();
@@ -315,7 +367,8 @@ impl Repo {
     pub fn head_of(&self, path: &Path) -> Result<String> {
         let repo = open_worktree(path)?;
         let head = repo.head().and_then(|h| h.peel_to_commit());
-        head.map(|c| c.id().to_string()).map_err(|e| failed(format_args!("read the tip of {}", path.display()), &e))
+        head.map(|c| c.id().to_string())
+            .map_err(|e| failed(format_args!("read the tip of {}", path.display()), &e))
     }
 
     /// Branch checked out at `path`; none on a detached HEAD.
@@ -332,7 +385,11 @@ impl Repo {
     pub fn worktrees_in(&self, folder: &Path) -> Result<Vec<PathBuf>> {
         let repo = self.open()?;
         let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf());
-        Ok(all(&repo)?.into_iter().map(|w| w.path().to_path_buf()).filter(|p| p.starts_with(&folder)).collect())
+        Ok(all(&repo)?
+            .into_iter()
+            .map(|w| w.path().to_path_buf())
+            .filter(|p| p.starts_with(&folder))
+            .collect())
     }
 
     /// Brings the main checkout from `old` to `new` where it is safe: `branch` checked out, no tracked file changed.
@@ -344,19 +401,33 @@ impl Repo {
             return Ok(true);
         }
         let action = format!("bring {} to {new}", self.root().display());
-        let tree = |sha: &str| oid(sha).and_then(|id| repo.find_commit(id).and_then(|c| c.tree()).map_err(|e| failed(&action, &e)));
+        let tree = |sha: &str| {
+            oid(sha).and_then(|id| {
+                repo.find_commit(id)
+                    .and_then(|c| c.tree())
+                    .map_err(|e| failed(&action, &e))
+            })
+        };
         let before = tree(old)?;
         // HEAD names the branch, which has moved: compare files and index with what they stood on before.
         let changed = repo
             .diff_tree_to_workdir_with_index(Some(&before), None)
             .map_err(|e| failed(&action, &e))?
             .deltas()
-            .any(|d| !matches!(d.status(), git2::Delta::Untracked | git2::Delta::Ignored | git2::Delta::Unmodified));
+            .any(|d| {
+                !matches!(
+                    d.status(),
+                    git2::Delta::Untracked | git2::Delta::Ignored | git2::Delta::Unmodified
+                )
+            });
         if changed {
             return Ok(false);
         }
         // libgit2 measures "unchanged" against HEAD, which is ahead of the files here; the program takes both trees.
-        let refreshed = self.program(&["update-index", "-q", "--refresh"], "refresh the index of the main checkout");
+        let refreshed = self.program(
+            &["update-index", "-q", "--refresh"],
+            "refresh the index of the main checkout",
+        );
         let moved = refreshed.and_then(|_| self.program(&["read-tree", "-m", "-u", old, new], &action));
         Ok(moved.is_ok())
     }
@@ -369,7 +440,9 @@ impl Repo {
         }
         let mut options = StatusOptions::new();
         options.include_untracked(false).include_ignored(false);
-        let statuses = repo.statuses(Some(&mut options)).map_err(|e| failed("look at the main checkout", &e))?;
+        let statuses = repo
+            .statuses(Some(&mut options))
+            .map_err(|e| failed("look at the main checkout", &e))?;
         Ok(!statuses.is_empty())
     }
 }
@@ -399,13 +472,23 @@ fn same_place(a: &Path, b: &Path) -> bool {
 
 /// The ref that HEAD names, whether it exists or not; none on a detached HEAD.
 fn head_target(repo: &Repository) -> Option<String> {
-    repo.find_reference("HEAD").ok()?.symbolic_target().ok().flatten().map(str::to_owned)
+    repo.find_reference("HEAD")
+        .ok()?
+        .symbolic_target()
+        .ok()
+        .flatten()
+        .map(str::to_owned)
 }
 
 fn is_clean(repo: &Repository) -> Result<bool> {
     let mut options = StatusOptions::new();
-    options.include_untracked(true).recurse_untracked_dirs(false).include_ignored(false);
-    let statuses = repo.statuses(Some(&mut options)).map_err(|e| failed("look for changed files", &e))?;
+    options
+        .include_untracked(true)
+        .recurse_untracked_dirs(false)
+        .include_ignored(false);
+    let statuses = repo
+        .statuses(Some(&mut options))
+        .map_err(|e| failed("look for changed files", &e))?;
     Ok(statuses.is_empty())
 }
 
@@ -414,7 +497,8 @@ fn checkout(repo: &Repository, target: git2::Oid, action: &str) -> Result<()> {
     let commit = repo.find_commit(target).map_err(|e| failed(action, &e))?;
     let mut builder = CheckoutBuilder::new();
     builder.safe();
-    repo.checkout_tree(commit.as_object(), Some(&mut builder)).map_err(|e| failed(action, &e))
+    repo.checkout_tree(commit.as_object(), Some(&mut builder))
+        .map_err(|e| failed(action, &e))
 }
 
 /// Drops the metadata of a worktree whose folder is gone.
@@ -422,11 +506,17 @@ fn prune(worktree: &Worktree, path: &Path) -> Result<()> {
     if let Ok(WorktreeLockStatus::Locked(reason)) = worktree.is_locked() {
         return Err(Error::new(
             ErrorCode::Git,
-            format!("the worktree {} is locked ({})", path.display(), reason.unwrap_or_default()),
+            format!(
+                "the worktree {} is locked ({})",
+                path.display(),
+                reason.unwrap_or_default()
+            ),
         )
         .with_hint(format!("run `git worktree unlock {}`", path.display())));
     }
-    worktree.prune(None).map_err(|e| failed(format_args!("forget the worktree {}", path.display()), &e))
+    worktree
+        .prune(None)
+        .map_err(|e| failed(format_args!("forget the worktree {}", path.display()), &e))
 }
 
 /// A folder that is no worktree of ours stays, under another name.
@@ -434,8 +524,13 @@ fn move_aside(path: &Path) -> Result<()> {
     if fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none()) {
         return fs::remove_dir(path).map_err(|e| Error::io("remove the empty folder", path, e));
     }
-    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    let free = (1..).map(|n| path.with_file_name(format!("{name}+found-{n}"))).find(|p| !p.exists());
+    let name = path
+        .file_name()
+        .map(|n| n.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let free = (1..)
+        .map(|n| path.with_file_name(format!("{name}+found-{n}")))
+        .find(|p| !p.exists());
     let Some(free) = free else { return Ok(()) };
     fs::rename(path, &free).map_err(|e| Error::io("move aside", path, e))
 }

@@ -36,7 +36,9 @@ pub(super) fn check_title(title: &str) -> Result<String, Refusal> {
         return Err(bad("the title is empty; say in a line what should change".into()));
     }
     if title.chars().count() > MAX_TITLE {
-        return Err(bad(format!("the title has more than {MAX_TITLE} characters; put the details into the body")));
+        return Err(bad(format!(
+            "the title has more than {MAX_TITLE} characters; put the details into the body"
+        )));
     }
     Ok(title)
 }
@@ -44,7 +46,10 @@ pub(super) fn check_title(title: &str) -> Result<String, Refusal> {
 pub(super) fn check_body(body: &str) -> Result<(), Refusal> {
     check_text("body", body)?;
     if body.len() > MAX_BODY {
-        return Err(bad(format!("the body has {} bytes; at most {MAX_BODY} are allowed", body.len())));
+        return Err(bad(format!(
+            "the body has {} bytes; at most {MAX_BODY} are allowed",
+            body.len()
+        )));
     }
     Ok(())
 }
@@ -58,7 +63,11 @@ pub(super) fn check_branch(branch: &str) -> Result<(), Refusal> {
         && !branch.ends_with(".lock")
         && !["..", "//", "@{", "/."].iter().any(|bad| branch.contains(bad))
         && !branch.chars().any(|c| c.is_control() || " ~^:?*[\\".contains(c));
-    if good { Ok(()) } else { Err(bad(format!("{branch:?} is not a branch name"))) }
+    if good {
+        Ok(())
+    } else {
+        Err(bad(format!("{branch:?} is not a branch name")))
+    }
 }
 
 /// The new task `id`, made from `request`.
@@ -78,12 +87,19 @@ pub fn create(
     let title = match (&request.title, content.trim().is_empty()) {
         (Some(title), _) => check_title(title)?,
         (None, false) => {
-            let first = content.lines().map(|l| l.trim_start_matches('#').trim()).find(|l| !l.is_empty());
+            let first = content
+                .lines()
+                .map(|l| l.trim_start_matches('#').trim())
+                .find(|l| !l.is_empty());
             check_title(&first.unwrap_or_default().chars().take(MAX_TITLE).collect::<String>())?
         }
         (None, true) => return Err(bad("a task needs a title or a body".into())),
     };
-    let content = if content.trim().is_empty() { title.clone() } else { content };
+    let content = if content.trim().is_empty() {
+        title.clone()
+    } else {
+        content
+    };
     let branch = request.branch.as_deref().unwrap_or(branch);
     check_branch(branch)?;
     for check in &request.checks {

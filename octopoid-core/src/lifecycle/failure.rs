@@ -96,9 +96,12 @@ impl Failure {
             | Self::OverBudget
             | Self::Repository => FailureClass::NeedsPerson,
             Self::Remote | Self::BaseMoved | Self::AgentLost => FailureClass::Transient,
-            Self::AgentMissing | Self::AgentAuth | Self::UsageLimit | Self::CheckMissing | Self::BaseRed | Self::Disk => {
-                FailureClass::Systemic
-            }
+            Self::AgentMissing
+            | Self::AgentAuth
+            | Self::UsageLimit
+            | Self::CheckMissing
+            | Self::BaseRed
+            | Self::Disk => FailureClass::Systemic,
         }
     }
 }

@@ -8,7 +8,12 @@ use crate::{
 };
 
 pub(super) fn refuse(guard: &'static str, code: ErrorCode, message: String, hint: Option<String>) -> Refusal {
-    Refusal { guard, code, message, hint }
+    Refusal {
+        guard,
+        code,
+        message,
+        hint,
+    }
 }
 
 /// Is the command legal in this queue?
@@ -20,7 +25,10 @@ pub(super) fn table(task: &Task, command: &Command) -> Result<(), Refusal> {
     let hint = match task.kind() {
         QueueKind::Done => "a merged task is finished; enqueue a new one for further changes".to_owned(),
         QueueKind::Failed | QueueKind::Cancelled | QueueKind::Attention => {
-            format!("`octopoid retry {}` starts it again, `octopoid why {}` tells what happened", task.id, task.id)
+            format!(
+                "`octopoid retry {}` starts it again, `octopoid why {}` tells what happened",
+                task.id, task.id
+            )
         }
         _ => format!("`octopoid why {}` tells what it waits for", task.id),
     };
@@ -38,7 +46,10 @@ pub(super) fn fence(task: &Task, command: &Command) -> Result<(), Refusal> {
         return Err(refuse(
             "fence",
             ErrorCode::StaleClaim,
-            format!("the claim on task {} is not valid any more; it is in {} at epoch {}", task.id, task.queue, task.epoch),
+            format!(
+                "the claim on task {} is not valid any more; it is in {} at epoch {}",
+                task.id, task.queue, task.epoch
+            ),
             Some("drop this attempt; its commits are kept".to_owned()),
         ));
     }
@@ -83,7 +94,14 @@ pub fn claimable(facts: &Facts<'_>, answers_to: &[String], now: Timestamp) -> Re
     }
     let awaiting = task.awaiting.as_deref().unwrap_or("nobody");
     if !answers_to.iter().any(|name| name == awaiting) {
-        return no("role", format!("task {} waits for {awaiting}, not for {}", task.id, answers_to.join(" or ")));
+        return no(
+            "role",
+            format!(
+                "task {} waits for {awaiting}, not for {}",
+                task.id,
+                answers_to.join(" or ")
+            ),
+        );
     }
     Ok(())
 }

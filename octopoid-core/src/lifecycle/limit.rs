@@ -19,7 +19,13 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { attempts: 3, rejections: 3, continuations: 2, unclear_reviews: 2, transients: 8 }
+        Self {
+            attempts: 3,
+            rejections: 3,
+            continuations: 2,
+            unclear_reviews: 2,
+            transients: 8,
+        }
     }
 }
 

@@ -47,8 +47,15 @@ pub const MATRIX: &[Row] = &[
 ];
 
 /// Columns that belong together: all of a group are set, or none.
-const OWNER_COLUMNS: &[&str] =
-    &["claim_token", "claimed_by", "orchestrator_id", "claim_kind", "claimed_from", "claimed_at", "lease_expires_at"];
+const OWNER_COLUMNS: &[&str] = &[
+    "claim_token",
+    "claimed_by",
+    "orchestrator_id",
+    "claim_kind",
+    "claimed_from",
+    "claimed_at",
+    "lease_expires_at",
+];
 
 /// The SQL condition that a row of `tasks` must fulfil; `kind` is the column with the queue's kind.
 pub fn sql_check() -> String {
@@ -58,7 +65,13 @@ pub fn sql_check() -> String {
             Forbidden => "IS NULL",
             Optional => return None,
         };
-        Some(columns.iter().map(|c| format!("{c} {word}")).collect::<Vec<_>>().join(" AND "))
+        Some(
+            columns
+                .iter()
+                .map(|c| format!("{c} {word}"))
+                .collect::<Vec<_>>()
+                .join(" AND "),
+        )
     };
     let rows: Vec<String> = MATRIX
         .iter()
@@ -71,13 +84,24 @@ pub fn sql_check() -> String {
                 group(&["completed_at"], row.completed),
                 group(&["attention"], row.attention),
             ];
-            format!("({})", conditions.into_iter().flatten().collect::<Vec<_>>().join(" AND "))
+            format!(
+                "({})",
+                conditions.into_iter().flatten().collect::<Vec<_>>().join(" AND ")
+            )
         })
         .collect();
     let all_or_none = format!(
         "({}) OR ({})",
-        OWNER_COLUMNS.iter().map(|c| format!("{c} IS NULL")).collect::<Vec<_>>().join(" AND "),
-        OWNER_COLUMNS.iter().map(|c| format!("{c} IS NOT NULL")).collect::<Vec<_>>().join(" AND "),
+        OWNER_COLUMNS
+            .iter()
+            .map(|c| format!("{c} IS NULL"))
+            .collect::<Vec<_>>()
+            .join(" AND "),
+        OWNER_COLUMNS
+            .iter()
+            .map(|c| format!("{c} IS NOT NULL"))
+            .collect::<Vec<_>>()
+            .join(" AND "),
     );
     format!("({})\n  AND ({all_or_none})", rows.join("\n    OR "))
 }

@@ -93,7 +93,12 @@ mod tests {
     #[test]
     fn each_command_has_one_row() {
         for row in TABLE {
-            assert_eq!(TABLE.iter().filter(|r| r.command == row.command).count(), 1, "{:?}", row.command);
+            assert_eq!(
+                TABLE.iter().filter(|r| r.command == row.command).count(),
+                1,
+                "{:?}",
+                row.command
+            );
             assert_eq!(row.command.row().command, row.command);
         }
         assert_eq!(TABLE.len(), CommandKind::Unblock as usize + 1);

@@ -12,7 +12,10 @@ use crate::{
 ///
 /// Serialises to the JSON that every surface shows; the claim token is never part of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "fields are named by the glossary; those that need words have them")]
+#[allow(
+    missing_docs,
+    reason = "fields are named by the glossary; those that need words have them"
+)]
 pub struct Task {
     pub id: TaskId,
     pub scope: Scope,
@@ -173,7 +176,10 @@ pub struct EditTask {
 impl EditTask {
     /// Whether nothing is to be changed.
     pub fn is_empty(&self) -> bool {
-        Self { version: self.version, ..Self::default() } == *self
+        Self {
+            version: self.version,
+            ..Self::default()
+        } == *self
     }
 }
 

@@ -108,13 +108,19 @@ impl QueueName {
     pub fn parse(text: &str) -> Result<Self> {
         let good = text.len() <= 64
             && text.bytes().next().is_some_and(|c| c.is_ascii_lowercase())
-            && text.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_' || c == b'-');
+            && text
+                .bytes()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_' || c == b'-');
         if good && text != "blocked" {
             return Ok(Self(text.to_owned()));
         }
         let built_in: Vec<_> = Self::BUILT_IN.iter().map(|(name, _)| *name).collect();
-        Err(Error::invalid(format!("{text:?} is not a queue name"))
-            .with_hint(format!("use {}, or a state that the task's flow declares", built_in.join(", "))))
+        Err(
+            Error::invalid(format!("{text:?} is not a queue name")).with_hint(format!(
+                "use {}, or a state that the task's flow declares",
+                built_in.join(", ")
+            )),
+        )
     }
 
     /// The name as text.
@@ -124,7 +130,10 @@ impl QueueName {
 
     /// The kind: states that a flow adds are places of review.
     pub fn kind(&self) -> QueueKind {
-        Self::BUILT_IN.iter().find(|(name, _)| *name == self.0).map_or(QueueKind::Review, |(_, kind)| *kind)
+        Self::BUILT_IN
+            .iter()
+            .find(|(name, _)| *name == self.0)
+            .map_or(QueueKind::Review, |(_, kind)| *kind)
     }
 
     /// Whether every flow has this queue.
@@ -175,17 +184,30 @@ pub struct Role(String);
 
 impl Role {
     /// Roles that are known without being configured.
-    pub const KNOWN: &'static [&'static str] =
-        &["implement", "breakdown", "test", "review", "fix", "research", "gatekeeper", "conflict"];
+    pub const KNOWN: &'static [&'static str] = &[
+        "implement",
+        "breakdown",
+        "test",
+        "review",
+        "fix",
+        "research",
+        "gatekeeper",
+        "conflict",
+    ];
 
     /// Parses a role name: letters, digits, `_` and `-`.
     pub fn parse(text: &str) -> Result<Self> {
         let good = (1..=64).contains(&text.len())
-            && text.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_' || c == b'-');
+            && text
+                .bytes()
+                .all(|c| c.is_ascii_alphanumeric() || c == b'_' || c == b'-');
         if good {
             Ok(Self(text.to_owned()))
         } else {
-            Err(Error::invalid(format!("{text:?} is not a role name; known roles: {}", Self::KNOWN.join(", "))))
+            Err(Error::invalid(format!(
+                "{text:?} is not a role name; known roles: {}",
+                Self::KNOWN.join(", ")
+            )))
         }
     }
 

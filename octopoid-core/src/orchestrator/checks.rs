@@ -41,24 +41,41 @@ pub(super) struct Place<'a> {
 
 impl Context {
     /// Runs one command line in the shell and waits for it.
-    pub(super) async fn run_command(&self, place: &Place<'_>, name: &str, command: &str, stop: &mut Stop) -> Result<Ran> {
+    pub(super) async fn run_command(
+        &self,
+        place: &Place<'_>,
+        name: &str,
+        command: &str,
+        stop: &mut Stop,
+    ) -> Result<Ran> {
         std::fs::create_dir_all(place.dir).map_err(|e| Error::io("create", place.dir, e))?;
         let log = place.dir.join(format!("{name}.log"));
         let exit = place.dir.join(format!("{name}.exit"));
-        if let Err(e) = std::fs::remove_file(&exit) {
-            if e.kind() != std::io::ErrorKind::NotFound {
-                return Err(Error::io("remove", &exit, e));
-            }
+        if let Err(e) = std::fs::remove_file(&exit)
+            && e.kind() != std::io::ErrorKind::NotFound
+        {
+            return Err(Error::io("remove", &exit, e));
         }
         // A run of the same command from before a crash would get in the way.
         supervise::end_family(place.mark, None, self.run_limits().grace).await;
         let env = self.check_env(place.mark, place.task);
         let argv = ["/bin/sh", "-c", command].map(str::to_owned);
         let begun = Instant::now();
-        let launch = supervise::Launch { argv: &argv, env: &env, cwd: place.worktree, stdin: None, stdout: &log, stderr: &log, exit: &exit };
+        let launch = supervise::Launch {
+            argv: &argv,
+            env: &env,
+            cwd: place.worktree,
+            stdin: None,
+            stdout: &log,
+            stderr: &log,
+            exit: &exit,
+        };
         let mut running = supervise::start(&launch)?;
         let alive = [log.clone()];
-        let limits = crate::agent::RunLimits { silence: self.run_limits().wall, ..self.run_limits() };
+        let limits = crate::agent::RunLimits {
+            silence: self.run_limits().wall,
+            ..self.run_limits()
+        };
         let ending = running.wait(limits, SystemTime::now(), &alive, stop).await;
         let mut said = tail(&file_tail(&log, 64 * 1024), TAIL);
         let exit_code = match ending {
@@ -69,7 +86,10 @@ impl Context {
                 None
             }
             Ending::WallTimeout | Ending::SilenceTimeout => {
-                said.push_str(&format!("\n(took longer than {} s and was ended)", limits.wall.as_secs_f64()));
+                said.push_str(&format!(
+                    "\n(took longer than {} s and was ended)",
+                    limits.wall.as_secs_f64()
+                ));
                 None
             }
             Ending::Unknown => None,
@@ -83,14 +103,26 @@ impl Context {
             millis: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
         };
         let missing = exit_code == Some(127) && !is_there(command, env.get("PATH"), place.worktree);
-        Ok(if missing { Ran::Missing(result) } else { Ran::Ended(result) })
+        Ok(if missing {
+            Ran::Missing(result)
+        } else {
+            Ran::Ended(result)
+        })
     }
 
     /// Runs every check on the commit that is checked out; stops at the first that does not pass.
-    pub(super) async fn run_checks(&self, place: &Place<'_>, checks: &[String], stop: &mut Stop) -> Result<Result<Vec<CheckResult>, Ran>> {
+    pub(super) async fn run_checks(
+        &self,
+        place: &Place<'_>,
+        checks: &[String],
+        stop: &mut Stop,
+    ) -> Result<Result<Vec<CheckResult>, Ran>> {
         let mut results = Vec::new();
         for (n, command) in checks.iter().enumerate() {
-            match self.run_command(place, &format!("check-{}", n + 1), command, stop).await? {
+            match self
+                .run_command(place, &format!("check-{}", n + 1), command, stop)
+                .await?
+            {
                 Ran::Ended(result) => {
                     let passed = result.passed;
                     results.push(result);

@@ -66,16 +66,26 @@ impl Context {
         let text = text.into();
         tracing::info!(task = %task.id, "{text}");
         // Nobody listens when the orchestrator runs inside a service.
-        let _ = self.notices.send(Notice { task: Some(task.id.clone()), text });
+        let _ = self.notices.send(Notice {
+            task: Some(task.id.clone()),
+            text,
+        });
     }
 
     pub(super) fn run_limits(&self) -> RunLimits {
         let minutes = |m: f64| Duration::try_from_secs_f64(m * 60.0).unwrap_or(Duration::MAX);
-        RunLimits { wall: minutes(self.config.limits.wall_minutes), silence: minutes(self.config.limits.silence_minutes), grace: GRACE }
+        RunLimits {
+            wall: minutes(self.config.limits.wall_minutes),
+            silence: minutes(self.config.limits.silence_minutes),
+            grace: GRACE,
+        }
     }
 
     /// Runs blocking git work on its own thread.
-    pub(super) async fn git<T: Send + 'static>(&self, work: impl FnOnce(&Repo) -> Result<T> + Send + 'static) -> Result<T> {
+    pub(super) async fn git<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Repo) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let repo = self.repo.clone();
         tokio::task::spawn_blocking(move || work(&repo))
             .await
@@ -110,7 +120,12 @@ impl Context {
     pub(super) fn dir_of(&self, run: &Run) -> PathBuf {
         match run.attempt {
             Some(number) => self.paths.attempt(&run.task, number),
-            None => self.paths.runtime().join("landings").join(run.task.as_str()).join(run.epoch.to_string()),
+            None => self
+                .paths
+                .runtime()
+                .join("landings")
+                .join(run.task.as_str())
+                .join(run.epoch.to_string()),
         }
     }
 
@@ -122,7 +137,15 @@ impl Context {
         }
     }
 
-    pub(super) async fn fail(&self, run: &Run, failure: Failure, reason: String, evidence: Evidence, usage: Usage, retry_at: Option<Timestamp>) -> Result<Task> {
+    pub(super) async fn fail(
+        &self,
+        run: &Run,
+        failure: Failure,
+        reason: String,
+        evidence: Evidence,
+        usage: Usage,
+        retry_at: Option<Timestamp>,
+    ) -> Result<Task> {
         let command = Command::Fail {
             token: run.token.clone(),
             failure,

@@ -199,7 +199,9 @@ impl Daemon {
         }
         let claimed = self.cx.engine.claimed().await?;
         for handle in self.running.values() {
-            let ours = claimed.iter().any(|t| t.id == handle.run.task && t.claim_token.as_deref() == Some(&handle.run.token));
+            let ours = claimed
+                .iter()
+                .any(|t| t.id == handle.run.task && t.claim_token.as_deref() == Some(&handle.run.token));
             if !ours {
                 handle.stop.send_if_modified(|stop| !std::mem::replace(stop, true));
             }
@@ -208,7 +210,9 @@ impl Daemon {
     }
 
     async fn over_budget(&self) -> Result<bool> {
-        let Some(limit) = self.cx.config.budget.usd_per_day else { return Ok(false) };
+        let Some(limit) = self.cx.config.budget.usd_per_day else {
+            return Ok(false);
+        };
         let spent = self.cx.engine.spent_today().await?.usd;
         if spent < limit {
             self.cx.journal.cleared("budget")?;
@@ -217,7 +221,9 @@ impl Daemon {
         let known = self.cx.journal.findings()?.iter().any(|f| f.subject == "budget");
         if !known {
             let message = format!("the last 24 hours cost ${spent:.2}; budget.usd_per_day allows ${limit:.2}");
-            self.cx.journal.found("budget", "over_budget", &message, self.cx.now(), None)?;
+            self.cx
+                .journal
+                .found("budget", "over_budget", &message, self.cx.now(), None)?;
         }
         Ok(true)
     }
@@ -229,7 +235,10 @@ impl Daemon {
         let subject = format!("agent:{}", player.name);
         let blocked = |subject: &str| findings.iter().find(|f| f.subject == subject).and_then(|f| f.until);
         let work = !player.blueprint.role.is_reviewer();
-        let blocked_until = blocked(&subject).into_iter().chain(if work { blocked("claims") } else { None }).max();
+        let blocked_until = blocked(&subject)
+            .into_iter()
+            .chain(if work { blocked("claims") } else { None })
+            .max();
         let snapshot = plan::Snapshot {
             now,
             agents: self.running.values().filter(|h| h.kind != AttemptKind::Land).count(),
@@ -240,7 +249,11 @@ impl Daemon {
             max_instances: player.blueprint.max_instances,
             running: self.running.values().filter(|h| h.run.agent == player.name).count(),
             // A run that was asked for by hand is not held back by a pace that is meant for unattended ones.
-            interval_ms: if self.once { 0 } else { (player.blueprint.interval_seconds * 1000.0) as i64 },
+            interval_ms: if self.once {
+                0
+            } else {
+                (player.blueprint.interval_seconds * 1000.0) as i64
+            },
             last_start: self.last_start.get(&player.name).copied(),
             blocked_until,
         };
@@ -260,11 +273,17 @@ impl Daemon {
     async fn look_for_program(&self, player: &Player, subject: &str) -> Result<(Option<Guard>, Option<Duration>)> {
         let missing = || {
             let adapter = agent::adapter(&player.blueprint, self.cx.paths.root())?;
-            let inherited = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+            let inherited =
+                std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
             let env = agent::environment(&*adapter, inherited, &player.blueprint.env);
             agent::find_program(&*adapter, &env, self.cx.paths.root()).map(|_| ())
         };
-        let known = self.cx.journal.findings()?.into_iter().find(|f| f.subject == subject && f.code == "agent_missing");
+        let known = self
+            .cx
+            .journal
+            .findings()?
+            .into_iter()
+            .find(|f| f.subject == subject && f.code == "agent_missing");
         match missing() {
             Ok(()) => {
                 if known.is_some() {
@@ -273,10 +292,16 @@ impl Daemon {
                 Ok((None, None))
             }
             Err(error) => {
-                let wanted = self.cx.engine.has_claimable(&player.blueprint.claims_from, &player.blueprint.answers_to()).await?;
+                let wanted = self
+                    .cx
+                    .engine
+                    .has_claimable(&player.blueprint.claims_from, &player.blueprint.answers_to())
+                    .await?;
                 if wanted && known.is_none() {
                     let message = format!("{error}; {}", error.hint().unwrap_or_default());
-                    self.cx.journal.found(subject, "agent_missing", &message, self.cx.now(), None)?;
+                    self.cx
+                        .journal
+                        .found(subject, "agent_missing", &message, self.cx.now(), None)?;
                 }
                 Ok((Some(Guard::Blocked), Some(PROBE)))
             }
@@ -304,7 +329,11 @@ impl Daemon {
 
     /// Claims approved tasks to land them: one after the other, or side by side where the project wants that.
     async fn claim_landings(&mut self) -> Result<()> {
-        let at_once = if self.cx.config.merge.queue { 1 } else { self.cx.config.orchestrator.max_agents };
+        let at_once = if self.cx.config.merge.queue {
+            1
+        } else {
+            self.cx.config.orchestrator.max_agents
+        };
         let mut queues: Vec<QueueName> = Vec::new();
         for edge in self.cx.engine.rules().flows.iter().flat_map(|f| &f.transitions) {
             if edge.from.kind() == QueueKind::Review && !queues.contains(&edge.from) {
@@ -389,13 +418,20 @@ impl Daemon {
     async fn verdict(&self) -> Result<Ended> {
         let attention = !self.cx.engine.status().await?.attention.is_empty();
         let findings = !self.cx.journal.findings()?.is_empty();
-        Ok(if attention || findings { Ended::NeedsAttention } else { Ended::Clean })
+        Ok(if attention || findings {
+            Ended::NeedsAttention
+        } else {
+            Ended::Clean
+        })
     }
 
     /// The file that tells others that all is well; not more often than they can see a difference.
     fn note_tick(&mut self) -> Result<()> {
         self.info.last_tick = Some(self.cx.now());
-        if self.last_written.is_none_or(|at| at.elapsed() >= Duration::from_secs(1)) {
+        if self
+            .last_written
+            .is_none_or(|at| at.elapsed() >= Duration::from_secs(1))
+        {
             self.info.write(&self.cx.paths)?;
             self.last_written = Some(Instant::now());
         }

@@ -98,10 +98,15 @@ impl Journal {
             std::fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
         }
         let fail = |e| store_error(path, "open", e);
-        let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE).map_err(fail)?;
+        let connection =
+            connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE).map_err(fail)?;
         connection.pragma_update(None, "journal_mode", "WAL").map_err(fail)?;
         connection.execute_batch(SCHEMA).map_err(fail)?;
-        Ok(Self { path: path.to_path_buf(), connection: Mutex::new(connection), boundaries: AtomicU64::new(0) })
+        Ok(Self {
+            path: path.to_path_buf(),
+            connection: Mutex::new(connection),
+            boundaries: AtomicU64::new(0),
+        })
     }
 
     fn db(&self) -> MutexGuard<'_, Connection> {
@@ -127,7 +132,9 @@ impl Journal {
     pub fn boundary(&self) {
         if cfg!(debug_assertions) {
             let here = self.boundaries.fetch_add(1, Ordering::SeqCst) + 1;
-            let wanted = std::env::var("OCTOPOID_FAULT_KILL_AT").ok().and_then(|n| n.parse::<u64>().ok());
+            let wanted = std::env::var("OCTOPOID_FAULT_KILL_AT")
+                .ok()
+                .and_then(|n| n.parse::<u64>().ok());
             if wanted == Some(here) {
                 // Nothing after this line runs; an error would mean that the process is gone already.
                 let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
@@ -148,19 +155,28 @@ impl Journal {
 
     /// Its process is about to be started.
     pub fn starting(&self, task: &TaskId, epoch: i64) -> Result<()> {
-        self.write("UPDATE runs SET state = 'starting' WHERE task_id = ?1 AND epoch = ?2", (task.as_str(), epoch))
+        self.write(
+            "UPDATE runs SET state = 'starting' WHERE task_id = ?1 AND epoch = ?2",
+            (task.as_str(), epoch),
+        )
     }
 
     /// Its process was started.
     pub fn running(&self, task: &TaskId, epoch: i64, process: &ProcessId) -> Result<()> {
         let process = serde_json::to_string(process)
             .map_err(|e| Error::new(ErrorCode::Internal, format!("a process id cannot be written down: {e}")))?;
-        self.write("UPDATE runs SET state = 'running', process = ?3 WHERE task_id = ?1 AND epoch = ?2", (task.as_str(), epoch, process))
+        self.write(
+            "UPDATE runs SET state = 'running', process = ?3 WHERE task_id = ?1 AND epoch = ?2",
+            (task.as_str(), epoch, process),
+        )
     }
 
     /// Its result was handed in, or nobody wants it any more.
     pub fn collected(&self, task: &TaskId, epoch: i64) -> Result<()> {
-        self.write("UPDATE runs SET state = 'collected' WHERE task_id = ?1 AND epoch = ?2", (task.as_str(), epoch))
+        self.write(
+            "UPDATE runs SET state = 'collected' WHERE task_id = ?1 AND epoch = ?2",
+            (task.as_str(), epoch),
+        )
     }
 
     /// How far a run has come.
@@ -176,23 +192,50 @@ impl Journal {
     /// Runs whose results have not been collected.
     pub fn open_runs(&self) -> Result<Vec<Run>> {
         self.db()
-            .prepare_cached(&format!("SELECT {RUN} FROM runs WHERE state <> 'collected' ORDER BY begun_at"))
+            .prepare_cached(&format!(
+                "SELECT {RUN} FROM runs WHERE state <> 'collected' ORDER BY begun_at"
+            ))
             .and_then(|mut s| s.query_map([], run)?.collect())
             .map_err(|e| self.fail("read", e))
     }
 
     /// A step with an effect outside is about to be done.
-    pub fn intent(&self, task: &TaskId, epoch: i64, step: &str, fingerprint: &str, detail: &str, at: Timestamp) -> Result<()> {
+    pub fn intent(
+        &self,
+        task: &TaskId,
+        epoch: i64,
+        step: &str,
+        fingerprint: &str,
+        detail: &str,
+        at: Timestamp,
+    ) -> Result<()> {
         self.step(task, epoch, step, "intent", fingerprint, detail, at)
     }
 
     /// The step was done.
-    pub fn done(&self, task: &TaskId, epoch: i64, step: &str, fingerprint: &str, detail: &str, at: Timestamp) -> Result<()> {
+    pub fn done(
+        &self,
+        task: &TaskId,
+        epoch: i64,
+        step: &str,
+        fingerprint: &str,
+        detail: &str,
+        at: Timestamp,
+    ) -> Result<()> {
         self.step(task, epoch, step, "done", fingerprint, detail, at)
     }
 
     #[expect(clippy::too_many_arguments, reason = "one row, one argument for each column")]
-    fn step(&self, task: &TaskId, epoch: i64, step: &str, state: &str, fingerprint: &str, detail: &str, at: Timestamp) -> Result<()> {
+    fn step(
+        &self,
+        task: &TaskId,
+        epoch: i64,
+        step: &str,
+        state: &str,
+        fingerprint: &str,
+        detail: &str,
+        at: Timestamp,
+    ) -> Result<()> {
         self.write(
             "INSERT OR REPLACE INTO steps (task_id, epoch, step, state, fingerprint, detail, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             (task.as_str(), epoch, step, state, fingerprint, detail, at.0),
@@ -216,7 +259,14 @@ impl Journal {
     }
 
     /// Writes down a finding; seen again, it is counted.
-    pub fn found(&self, subject: &str, code: &str, message: &str, at: Timestamp, until: Option<Timestamp>) -> Result<()> {
+    pub fn found(
+        &self,
+        subject: &str,
+        code: &str,
+        message: &str,
+        at: Timestamp,
+        until: Option<Timestamp>,
+    ) -> Result<()> {
         self.write(
             "INSERT INTO findings (subject, code, message, since, until, count) VALUES (?1, ?2, ?3, ?4, ?5, 1) \
              ON CONFLICT (subject) DO UPDATE SET since = CASE WHEN code = ?2 THEN since ELSE ?4 END, \
@@ -228,7 +278,11 @@ impl Journal {
     /// The subject works again.
     pub fn cleared(&self, subject: &str) -> Result<()> {
         let there = self.findings()?.iter().any(|f| f.subject == subject);
-        if there { self.write("DELETE FROM findings WHERE subject = ?1", [subject]) } else { Ok(()) }
+        if there {
+            self.write("DELETE FROM findings WHERE subject = ?1", [subject])
+        } else {
+            Ok(())
+        }
     }
 
     /// All findings.
@@ -284,7 +338,10 @@ impl Journal {
 
     fn set_control(&self, key: &str, value: Option<&str>) -> Result<()> {
         match value {
-            Some(value) => self.write("INSERT OR REPLACE INTO control (key, value) VALUES (?1, ?2)", (key, value)),
+            Some(value) => self.write(
+                "INSERT OR REPLACE INTO control (key, value) VALUES (?1, ?2)",
+                (key, value),
+            ),
             None => self.write("DELETE FROM control WHERE key = ?1", [key]),
         }
     }
@@ -302,7 +359,10 @@ fn run(r: &Row<'_>) -> rusqlite::Result<Run> {
         _ => RunState::Fresh,
     };
     Ok(Run {
-        task: r.get::<_, String>(0)?.parse().map_err(|e: Error| wrong(e.to_string()))?,
+        task: r
+            .get::<_, String>(0)?
+            .parse()
+            .map_err(|e: Error| wrong(e.to_string()))?,
         epoch: r.get(1)?,
         attempt: r.get(2)?,
         agent: r.get(3)?,

@@ -30,22 +30,34 @@ impl Worker {
     pub(super) async fn land(&self) -> Result<()> {
         let flow = self.cx.engine.rules().flows.get(&self.task.flow)?.clone();
         let Some(edge) = flow.exit(&self.task.queue).cloned() else {
-            return Err(Error::new(ErrorCode::Internal, format!("flow {} has no exit from {}", flow.name, self.task.queue)));
+            return Err(Error::new(
+                ErrorCode::Internal,
+                format!("flow {} has no exit from {}", flow.name, self.task.queue),
+            ));
         };
-        let head = self
-            .task
-            .head_sha
-            .clone()
-            .ok_or_else(|| Error::new(ErrorCode::Internal, format!("task {} has nothing to land", self.run.task)))?;
+        let head = self.task.head_sha.clone().ok_or_else(|| {
+            Error::new(
+                ErrorCode::Internal,
+                format!("task {} has nothing to land", self.run.task),
+            )
+        })?;
         if let Some((failure, reason, evidence)) = self.ask_scripts(&edge, &head).await? {
             return self.fail(failure, reason, evidence, Default::default(), None).await;
         }
-        if edge.runs.contains(&Step::PushBranch) {
-            if let Some(remote) = self.cx.remote.clone() {
-                let (branch, sha) = (self.task.work_branch(), head.clone());
-                if let Err(error) = self.cx.git(move |repo| repo.push_branch(&remote, &branch, &sha)).await {
-                    return self.fail(Failure::Remote, error.to_string(), Evidence::default(), Default::default(), None).await;
-                }
+        if edge.runs.contains(&Step::PushBranch)
+            && let Some(remote) = self.cx.remote.clone()
+        {
+            let (branch, sha) = (self.task.work_branch(), head.clone());
+            if let Err(error) = self.cx.git(move |repo| repo.push_branch(&remote, &branch, &sha)).await {
+                return self
+                    .fail(
+                        Failure::Remote,
+                        error.to_string(),
+                        Evidence::default(),
+                        Default::default(),
+                        None,
+                    )
+                    .await;
             }
         }
         if edge.to.kind() != QueueKind::Done {
@@ -55,11 +67,17 @@ impl Worker {
     }
 
     async fn advance(&self, merged_sha: Option<String>) -> Result<()> {
-        let command = Command::Advance { token: self.run.token.clone(), merged_sha: merged_sha.clone() };
+        let command = Command::Advance {
+            token: self.run.token.clone(),
+            merged_sha: merged_sha.clone(),
+        };
         let task = self.cx.apply(&self.run, command).await?;
         self.collected()?;
         match merged_sha {
-            Some(sha) => self.cx.tell(&task, format!("done: merged into {} as {}", task.branch, &sha[..sha.len().min(10)])),
+            Some(sha) => self.cx.tell(
+                &task,
+                format!("done: merged into {} as {}", task.branch, &sha[..sha.len().min(10)]),
+            ),
             None => self.cx.tell(&task, format!("is in {} now", task.queue)),
         }
         Ok(())
@@ -70,7 +88,15 @@ impl Worker {
             let base = match self.cx.base_tip(&self.task.branch).await {
                 Ok(base) => base,
                 Err(error) if error.code() == ErrorCode::Offline => {
-                    return self.fail(Failure::Remote, error.to_string(), Evidence::default(), Default::default(), None).await;
+                    return self
+                        .fail(
+                            Failure::Remote,
+                            error.to_string(),
+                            Evidence::default(),
+                            Default::default(),
+                            None,
+                        )
+                        .await;
                 }
                 Err(error) => return Err(error),
             };
@@ -80,9 +106,19 @@ impl Worker {
             let candidate = match self.combine(&base, head).await? {
                 Merged::Clean(candidate) => candidate,
                 Merged::Conflict(paths) => {
-                    let reason = format!("{} and {} both changed {}", self.task.work_branch(), self.task.branch, paths.join(", "));
-                    let evidence = Evidence { head_sha: Some(head.to_owned()), ..Evidence::default() };
-                    return self.fail(Failure::MergeConflict, reason, evidence, Default::default(), None).await;
+                    let reason = format!(
+                        "{} and {} both changed {}",
+                        self.task.work_branch(),
+                        self.task.branch,
+                        paths.join(", ")
+                    );
+                    let evidence = Evidence {
+                        head_sha: Some(head.to_owned()),
+                        ..Evidence::default()
+                    };
+                    return self
+                        .fail(Failure::MergeConflict, reason, evidence, Default::default(), None)
+                        .await;
                 }
             };
             match self.verify(&candidate, head).await? {
@@ -90,7 +126,15 @@ impl Worker {
                 Verified::Stopped => return self.release("the orchestrator was told to stop").await,
                 Verified::Missing(result) => {
                     let reason = format!("the program of {:?} is not there\n\n{}", result.command, result.tail);
-                    return self.fail(Failure::CheckMissing, reason, Evidence::default(), Default::default(), None).await;
+                    return self
+                        .fail(
+                            Failure::CheckMissing,
+                            reason,
+                            Evidence::default(),
+                            Default::default(),
+                            None,
+                        )
+                        .await;
                 }
                 Verified::Red(red) => return self.red_after_rebase(&base, &candidate, red).await,
             }
@@ -98,14 +142,35 @@ impl Worker {
                 Ok(true) => return self.finish(&base, &candidate.sha).await,
                 Ok(false) => {}
                 Err(error) if error.code() == ErrorCode::Offline => {
-                    return self.fail(Failure::Remote, error.to_string(), Evidence::default(), Default::default(), None).await;
+                    return self
+                        .fail(
+                            Failure::Remote,
+                            error.to_string(),
+                            Evidence::default(),
+                            Default::default(),
+                            None,
+                        )
+                        .await;
                 }
                 Err(error) => return Err(error),
             }
-            self.cx.tell(&self.task, format!("{} moved meanwhile; combining again", self.task.branch));
+            self.cx.tell(
+                &self.task,
+                format!("{} moved meanwhile; combining again", self.task.branch),
+            );
         }
-        let reason = format!("{} moved {TRIES} times while the work was being merged", self.task.branch);
-        self.fail(Failure::BaseMoved, reason, Evidence::default(), Default::default(), None).await
+        let reason = format!(
+            "{} moved {TRIES} times while the work was being merged",
+            self.task.branch
+        );
+        self.fail(
+            Failure::BaseMoved,
+            reason,
+            Evidence::default(),
+            Default::default(),
+            None,
+        )
+        .await
     }
 
     /// A merge that an earlier run of this landing made but could not report.
@@ -122,13 +187,21 @@ impl Worker {
     async fn combine(&self, base: &str, head: &str) -> Result<Merged> {
         let message = self.message();
         let (base, head, method) = (base.to_owned(), head.to_owned(), self.cx.config.merge.method);
-        self.cx.git(move |repo| repo.combine(&base, &head, method, &message)).await
+        self.cx
+            .git(move |repo| repo.combine(&base, &head, method, &message))
+            .await
     }
 
     /// Title, what the agent said of it, and which task it was.
     fn message(&self) -> String {
         let mut message = self.task.title.clone();
-        if let Some(notes) = self.task.execution_notes.as_deref().map(str::trim).filter(|n| !n.is_empty()) {
+        if let Some(notes) = self
+            .task
+            .execution_notes
+            .as_deref()
+            .map(str::trim)
+            .filter(|n| !n.is_empty())
+        {
             message.push_str(&format!("\n\n{notes}"));
         }
         message.push_str(&format!("\n\nOctopoid-Task: {}\n", self.task.id));
@@ -145,11 +218,16 @@ impl Worker {
         if self.cx.journal.is_done("checks", &fingerprint)? || self.passed_at_hand_in(candidate, head, &checks).await? {
             return Ok(Verified::Green);
         }
-        self.cx.tell(&self.task, format!("checking the commit that {} will get", self.task.branch));
+        self.cx.tell(
+            &self.task,
+            format!("checking the commit that {} will get", self.task.branch),
+        );
         let verified = self.check_commit(&candidate.sha, "check", &checks).await?;
         if matches!(verified, Verified::Green) {
             let (epoch, now) = (self.run.epoch, self.cx.now());
-            self.cx.journal.done(&self.run.task, epoch, "checks", &fingerprint, &candidate.sha, now)?;
+            self.cx
+                .journal
+                .done(&self.run.task, epoch, "checks", &fingerprint, &candidate.sha, now)?;
         }
         Ok(verified)
     }
@@ -160,9 +238,17 @@ impl Worker {
             return Ok(false);
         }
         let attempts = self.cx.engine.attempts(&self.run.task).await?;
-        let seen = attempts.iter().rev().find(|a| a.kind == AttemptKind::Work && a.evidence.head_sha.as_deref() == Some(head));
+        let seen = attempts
+            .iter()
+            .rev()
+            .find(|a| a.kind == AttemptKind::Work && a.evidence.head_sha.as_deref() == Some(head));
         Ok(seen.is_some_and(|a| {
-            checks.iter().all(|command| a.evidence.checks.iter().any(|c| c.command == *command && c.passed && c.sha == head))
+            checks.iter().all(|command| {
+                a.evidence
+                    .checks
+                    .iter()
+                    .any(|c| c.command == *command && c.passed && c.sha == head)
+            })
         }))
     }
 
@@ -172,34 +258,68 @@ impl Worker {
         let dir = self.cx.dir_of(&self.run).join(name);
         let keep = format!("{}/landing-checkout", self.run.task);
         let (path, commit, keep_as) = (worktree.clone(), sha.to_owned(), keep.clone());
-        self.cx.git(move |repo| repo.ensure_worktree(&path, Checkout::Commit(&commit), &keep_as).map(|_| ())).await?;
+        self.cx
+            .git(move |repo| {
+                repo.ensure_worktree(&path, Checkout::Commit(&commit), &keep_as)
+                    .map(|_| ())
+            })
+            .await?;
         let verified = self.check_in(&worktree, &dir, sha, checks).await;
         self.cx.git(move |repo| repo.remove_worktree(&worktree, &keep)).await?;
         verified
     }
 
     async fn check_in(&self, worktree: &Path, dir: &Path, sha: &str, checks: &[String]) -> Result<Verified> {
-        let place = Place { task: &self.task, worktree, dir, mark: &self.run.mark, sha };
+        let place = Place {
+            task: &self.task,
+            worktree,
+            dir,
+            mark: &self.run.mark,
+            sha,
+        };
         let commands: Vec<String> = self.cx.config.repo.setup.iter().chain(checks).cloned().collect();
-        Ok(match self.cx.run_checks(&place, &commands, &mut self.stop.subscribe()).await? {
-            Ok(results) => results.into_iter().find(|c| !c.passed).map_or(Verified::Green, Verified::Red),
-            Err(Ran::Missing(result)) => Verified::Missing(result),
-            Err(_) => Verified::Stopped,
-        })
+        Ok(
+            match self
+                .cx
+                .run_checks(&place, &commands, &mut self.stop.subscribe())
+                .await?
+            {
+                Ok(results) => results
+                    .into_iter()
+                    .find(|c| !c.passed)
+                    .map_or(Verified::Green, Verified::Red),
+                Err(Ran::Missing(result)) => Verified::Missing(result),
+                Err(_) => Verified::Stopped,
+            },
+        )
     }
 
     /// The combined commit does not pass. Whose fault is it: the base's, or the work's on top of it?
     async fn red_after_rebase(&self, base: &str, candidate: &Candidate, red: CheckResult) -> Result<()> {
-        if matches!(self.check_commit(base, "check-base", std::slice::from_ref(&red.command)).await?, Verified::Red(_)) {
-            let reason = format!("{:?} does not pass on {} itself ({base})\n\n{}", red.command, self.task.branch, red.tail);
-            return self.fail(Failure::BaseRed, reason, Evidence::default(), Default::default(), None).await;
+        if matches!(
+            self.check_commit(base, "check-base", std::slice::from_ref(&red.command))
+                .await?,
+            Verified::Red(_)
+        ) {
+            let reason = format!(
+                "{:?} does not pass on {} itself ({base})\n\n{}",
+                red.command, self.task.branch, red.tail
+            );
+            return self
+                .fail(Failure::BaseRed, reason, Evidence::default(), Default::default(), None)
+                .await;
         }
         let reason = format!(
             "{:?} passed on the work alone, but not after it was combined with {} at {base}\n\n{}",
             red.command, self.task.branch, red.tail
         );
-        let evidence = Evidence { head_sha: Some(candidate.sha.clone()), checks: vec![red], ..Evidence::default() };
-        self.fail(Failure::ChecksFailed, reason, evidence, Default::default(), None).await
+        let evidence = Evidence {
+            head_sha: Some(candidate.sha.clone()),
+            checks: vec![red],
+            ..Evidence::default()
+        };
+        self.fail(Failure::ChecksFailed, reason, evidence, Default::default(), None)
+            .await
     }
 
     /// Moves the base branch, on the remote first where there is one. False when somebody else moved it.
@@ -212,7 +332,9 @@ impl Worker {
         // The commit is in no branch yet: a crash must not leave it to the garbage collector.
         let (keep, sha) = (format!("{task}/merge-{epoch}"), candidate.sha.clone());
         self.cx.git(move |repo| repo.keep(&keep, &sha)).await?;
-        self.cx.journal.intent(task, epoch, "merge", &fingerprint, &candidate.sha, now)?;
+        self.cx
+            .journal
+            .intent(task, epoch, "merge", &fingerprint, &candidate.sha, now)?;
         let (branch, remote) = (self.task.branch.clone(), self.cx.remote.clone());
         let (old, new) = (base.to_owned(), candidate.sha.clone());
         let moved = self
@@ -227,7 +349,9 @@ impl Worker {
             .await;
         match moved {
             Ok(()) => {
-                self.cx.journal.done(task, epoch, "merge", &fingerprint, &candidate.sha, now)?;
+                self.cx
+                    .journal
+                    .done(task, epoch, "merge", &fingerprint, &candidate.sha, now)?;
                 Ok(true)
             }
             Err(error) if error.code() == ErrorCode::VersionConflict => Ok(false),
@@ -240,17 +364,35 @@ impl Worker {
         let tip = self.cx.base_tip(&self.task.branch).await?;
         let (merged, now_at) = (sha.to_owned(), tip.clone());
         if !self.cx.git(move |repo| repo.is_ancestor(&merged, &now_at)).await? {
-            let reason = format!("{sha} was merged, but {} at {tip} does not contain it", self.task.branch);
-            return self.fail(Failure::Repository, reason, Evidence::default(), Default::default(), None).await;
+            let reason = format!(
+                "{sha} was merged, but {} at {tip} does not contain it",
+                self.task.branch
+            );
+            return self
+                .fail(
+                    Failure::Repository,
+                    reason,
+                    Evidence::default(),
+                    Default::default(),
+                    None,
+                )
+                .await;
         }
-        let (branch, remote, old, new) = (self.task.branch.clone(), self.cx.remote.clone(), before.to_owned(), tip.clone());
+        let (branch, remote, old, new) = (
+            self.task.branch.clone(),
+            self.cx.remote.clone(),
+            before.to_owned(),
+            tip.clone(),
+        );
         let followed = self
             .cx
             .git(move |repo| {
                 let mut old = old;
                 if remote.is_some() {
                     // The local branch follows only forwards; a person's own commits on it stay.
-                    let Some(local) = repo.branch_tip(&branch)? else { return Ok(true) };
+                    let Some(local) = repo.branch_tip(&branch)? else {
+                        return Ok(true);
+                    };
                     if local == new || !repo.is_ancestor(&local, &new)? {
                         return Ok(true);
                     }
@@ -294,15 +436,31 @@ impl Worker {
             })
             .collect();
         for (name, script) in scripts {
-            let reason = match self.check_commit(head, &format!("condition-{name}"), std::slice::from_ref(&script)).await? {
+            let reason = match self
+                .check_commit(head, &format!("condition-{name}"), std::slice::from_ref(&script))
+                .await?
+            {
                 Verified::Green => continue,
                 Verified::Red(result) => (Failure::ConditionFailed, result),
                 Verified::Missing(result) => (Failure::CheckMissing, result),
-                Verified::Stopped => return Ok(Some((Failure::AgentLost, "ended from outside".into(), Evidence::default()))),
+                Verified::Stopped => {
+                    return Ok(Some((
+                        Failure::AgentLost,
+                        "ended from outside".into(),
+                        Evidence::default(),
+                    )));
+                }
             };
             let (failure, result) = reason;
             let text = format!("condition {name}: {:?} said no\n\n{}", result.command, result.tail);
-            return Ok(Some((failure, text, Evidence { checks: vec![result], ..Evidence::default() })));
+            return Ok(Some((
+                failure,
+                text,
+                Evidence {
+                    checks: vec![result],
+                    ..Evidence::default()
+                },
+            )));
         }
         Ok(None)
     }

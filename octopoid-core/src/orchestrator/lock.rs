@@ -58,7 +58,9 @@ impl DaemonInfo {
 /// Replaces a file's content, all or nothing.
 fn replace(path: &Path, text: &str) -> Result<()> {
     let new = path.with_extension("new");
-    fs::write(&new, text).and_then(|()| fs::rename(&new, path)).map_err(|e| Error::io("write", path, e))
+    fs::write(&new, text)
+        .and_then(|()| fs::rename(&new, path))
+        .map_err(|e| Error::io("write", path, e))
 }
 
 /// Held while an orchestrator runs; released by the system when its process ends, however that happens.
@@ -83,11 +85,14 @@ impl Lock {
         loop {
             match file.try_lock() {
                 Ok(()) => break,
-                Err(TryLockError::WouldBlock) if DaemonInfo::read_alive(paths).is_none() && begun.elapsed() < HANDOVER => {
+                Err(TryLockError::WouldBlock)
+                    if DaemonInfo::read_alive(paths).is_none() && begun.elapsed() < HANDOVER =>
+                {
                     std::thread::sleep(Duration::from_millis(20));
                 }
                 Err(TryLockError::WouldBlock) => {
-                    let who = DaemonInfo::read(paths).map_or("another process".to_owned(), |d| format!("process {}", d.process.pid));
+                    let who = DaemonInfo::read(paths)
+                        .map_or("another process".to_owned(), |d| format!("process {}", d.process.pid));
                     return Err(Error::new(
                         ErrorCode::AlreadyRunning,
                         format!("an orchestrator of {} runs already: {who}", paths.root().display()),
@@ -98,8 +103,13 @@ impl Lock {
             }
         }
         let pid = supervise::current().pid;
-        file.set_len(0).and_then(|()| writeln!(file, "{pid}")).map_err(|e| Error::io("write", &path, e))?;
-        Ok(Self { _file: file, info: paths.daemon_json() })
+        file.set_len(0)
+            .and_then(|()| writeln!(file, "{pid}"))
+            .map_err(|e| Error::io("write", &path, e))?;
+        Ok(Self {
+            _file: file,
+            info: paths.daemon_json(),
+        })
     }
 }
 

@@ -103,13 +103,21 @@ impl Builder {
         }
         let paths = Paths::new(octopoid.root());
         let repo = Repo::at(self.repo.as_deref().unwrap_or_else(|| octopoid.root()))?;
-        let max_turns = |b: &Blueprint| config.budget.turns_per_attempt.map_or(b.max_turns, |cap| b.max_turns.min(cap));
+        let max_turns = |b: &Blueprint| {
+            config
+                .budget
+                .turns_per_attempt
+                .map_or(b.max_turns, |cap| b.max_turns.min(cap))
+        };
         let mut players: Vec<Player> = settings
             .blueprints
             .iter()
             .map(|b| Player {
                 name: b.name.clone(),
-                role: Arc::new(AgentRole { blueprint: b.clone(), max_turns: max_turns(b) }),
+                role: Arc::new(AgentRole {
+                    blueprint: b.clone(),
+                    max_turns: max_turns(b),
+                }),
                 blueprint: b.clone(),
                 needs_program: true,
             })
@@ -120,8 +128,11 @@ impl Builder {
         // What is nearly finished comes first: verdicts, then conflicts, then new work.
         players.sort_by_key(|p| (!p.blueprint.role.is_reviewer(), p.blueprint.role.as_str() != "conflict"));
         if players.is_empty() {
-            return Err(Error::new(ErrorCode::InvalidConfig, format!("{} holds no agents", paths.agents().display()))
-                .with_hint("add a file such as agents/implementer.yaml; `octopoid init` writes one"));
+            return Err(Error::new(
+                ErrorCode::InvalidConfig,
+                format!("{} holds no agents", paths.agents().display()),
+            )
+            .with_hint("add a file such as agents/implementer.yaml; `octopoid init` writes one"));
         }
         let remote = match &config.repo.remote {
             Some(remote) => Some(remote.clone()),
@@ -174,7 +185,12 @@ fn own_role(role: Arc<dyn Role>) -> Result<Player> {
         interval_seconds: 0.0,
         prompt: None,
     };
-    Ok(Player { name: blueprint.name.clone(), blueprint, role, needs_program: false })
+    Ok(Player {
+        name: blueprint.name.clone(),
+        blueprint,
+        role,
+        needs_program: false,
+    })
 }
 
 /// An orchestrator that holds its project's lock and is ready to run.
@@ -215,7 +231,9 @@ impl Orchestrator {
 
     /// Tells the project's orchestrator to stop; with `now`, its agents too. False when none runs.
     pub fn tell_to_stop(paths: &Paths, now: bool) -> Result<bool> {
-        let Some(info) = lock::DaemonInfo::read_alive(paths) else { return Ok(false) };
+        let Some(info) = lock::DaemonInfo::read_alive(paths) else {
+            return Ok(false);
+        };
         Journal::open(&paths.journal_db())?.set_stop_now(now)?;
         Ok(signal(info.process.pid, rustix::process::Signal::TERM))
     }

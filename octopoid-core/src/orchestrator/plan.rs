@@ -61,8 +61,15 @@ pub(super) fn refusal(snapshot: &Snapshot, pool: &Pool) -> Option<Guard> {
         (snapshot.over_budget, Guard::Budget),
         (snapshot.agents >= snapshot.max_agents, Guard::MaxAgents),
         (pool.running >= pool.max_instances, Guard::MaxInstances),
-        (pool.last_start.is_some_and(|at| at.0 + pool.interval_ms > snapshot.now.0), Guard::Interval),
-        (pool.blocked_until.is_some_and(|until| until > snapshot.now), Guard::Blocked),
+        (
+            pool.last_start
+                .is_some_and(|at| at.0 + pool.interval_ms > snapshot.now.0),
+            Guard::Interval,
+        ),
+        (
+            pool.blocked_until.is_some_and(|until| until > snapshot.now),
+            Guard::Blocked,
+        ),
     ];
     chain.into_iter().find(|(no, _)| *no).map(|(_, guard)| guard)
 }
@@ -73,15 +80,91 @@ mod tests {
 
     #[test]
     fn each_guard_stops_alone() {
-        let free = Snapshot { now: Timestamp(1000), claims_paused: false, over_budget: false, agents: 0, max_agents: 1 };
-        let pool = Pool { paused: false, max_instances: 1, running: 0, interval_ms: 500, last_start: Some(Timestamp(500)), blocked_until: Some(Timestamp(1000)) };
+        let free = Snapshot {
+            now: Timestamp(1000),
+            claims_paused: false,
+            over_budget: false,
+            agents: 0,
+            max_agents: 1,
+        };
+        let pool = Pool {
+            paused: false,
+            max_instances: 1,
+            running: 0,
+            interval_ms: 500,
+            last_start: Some(Timestamp(500)),
+            blocked_until: Some(Timestamp(1000)),
+        };
         assert_eq!(refusal(&free, &pool), None);
-        assert_eq!(refusal(&Snapshot { claims_paused: true, ..free.clone() }, &pool), Some(Guard::Paused));
-        assert_eq!(refusal(&Snapshot { over_budget: true, ..free.clone() }, &pool), Some(Guard::Budget));
-        assert_eq!(refusal(&Snapshot { agents: 1, ..free.clone() }, &pool), Some(Guard::MaxAgents));
-        assert_eq!(refusal(&free, &Pool { paused: true, ..pool.clone() }), Some(Guard::BlueprintPaused));
-        assert_eq!(refusal(&free, &Pool { running: 1, ..pool.clone() }), Some(Guard::MaxInstances));
-        assert_eq!(refusal(&free, &Pool { last_start: Some(Timestamp(501)), ..pool.clone() }), Some(Guard::Interval));
-        assert_eq!(refusal(&free, &Pool { blocked_until: Some(Timestamp(1001)), ..pool }), Some(Guard::Blocked));
+        assert_eq!(
+            refusal(
+                &Snapshot {
+                    claims_paused: true,
+                    ..free.clone()
+                },
+                &pool
+            ),
+            Some(Guard::Paused)
+        );
+        assert_eq!(
+            refusal(
+                &Snapshot {
+                    over_budget: true,
+                    ..free.clone()
+                },
+                &pool
+            ),
+            Some(Guard::Budget)
+        );
+        assert_eq!(
+            refusal(
+                &Snapshot {
+                    agents: 1,
+                    ..free.clone()
+                },
+                &pool
+            ),
+            Some(Guard::MaxAgents)
+        );
+        assert_eq!(
+            refusal(
+                &free,
+                &Pool {
+                    paused: true,
+                    ..pool.clone()
+                }
+            ),
+            Some(Guard::BlueprintPaused)
+        );
+        assert_eq!(
+            refusal(
+                &free,
+                &Pool {
+                    running: 1,
+                    ..pool.clone()
+                }
+            ),
+            Some(Guard::MaxInstances)
+        );
+        assert_eq!(
+            refusal(
+                &free,
+                &Pool {
+                    last_start: Some(Timestamp(501)),
+                    ..pool.clone()
+                }
+            ),
+            Some(Guard::Interval)
+        );
+        assert_eq!(
+            refusal(
+                &free,
+                &Pool {
+                    blocked_until: Some(Timestamp(1001)),
+                    ..pool
+                }
+            ),
+            Some(Guard::Blocked)
+        );
     }
 }

@@ -27,7 +27,10 @@ impl Daemon {
         // Leases first: time may have passed, and the sweep must not take what is about to be taken up.
         for run in &open {
             if let Some(task) = owner_of(run, &claimed) {
-                let renewal = Command::Renew { token: run.token.clone(), lease: self.cx.config.lease() };
+                let renewal = Command::Renew {
+                    token: run.token.clone(),
+                    lease: self.cx.config.lease(),
+                };
                 self.cx.engine.apply(&task.id, renewal).await?;
             }
         }
@@ -38,13 +41,29 @@ impl Daemon {
             }
         }
         // Claimed by this orchestrator, but never written down here: it ended between the two.
-        for task in claimed.iter().filter(|t| t.orchestrator_id.as_ref() == Some(&self.cx.id)) {
-            let known = self.running.keys().any(|(id, epoch)| *id == task.id && *epoch == task.epoch);
+        for task in claimed
+            .iter()
+            .filter(|t| t.orchestrator_id.as_ref() == Some(&self.cx.id))
+        {
+            let known = self
+                .running
+                .keys()
+                .any(|(id, epoch)| *id == task.id && *epoch == task.epoch);
             if known {
                 continue;
             }
             let token = task.claim_token.clone().unwrap_or_default();
-            let released = self.cx.engine.apply(&task.id, Command::Release { token, reason: "the orchestrator ended before it began".into() }).await;
+            let released = self
+                .cx
+                .engine
+                .apply(
+                    &task.id,
+                    Command::Release {
+                        token,
+                        reason: "the orchestrator ended before it began".into(),
+                    },
+                )
+                .await;
             match released {
                 Ok(_) => {}
                 Err(error) if matches!(error.code(), ErrorCode::StaleClaim | ErrorCode::IllegalTransition) => {}
@@ -57,7 +76,9 @@ impl Daemon {
     /// Goes on with a run whose claim still holds.
     async fn take_up(&mut self, run: Run, task: Task) -> Result<()> {
         let attempts = self.cx.engine.attempts(&run.task).await?;
-        let attempt = attempts.into_iter().find(|a| Some(a.number) == run.attempt && a.epoch == run.epoch);
+        let attempt = attempts
+            .into_iter()
+            .find(|a| Some(a.number) == run.attempt && a.epoch == run.epoch);
         let player = self.cx.players.iter().find(|p| p.name == run.agent).cloned();
         self.cx.tell(&task, "taken up where it was left");
         self.start(run, task, attempt, player);
@@ -68,16 +89,28 @@ impl Daemon {
     async fn put_away(&mut self, run: Run) -> Result<()> {
         let task = match self.cx.engine.task(&run.task).await {
             Ok(task) => task,
-            Err(error) if error.code() == ErrorCode::NotFound => return self.cx.journal.collected(&run.task, run.epoch),
+            Err(error) if error.code() == ErrorCode::NotFound => {
+                return self.cx.journal.collected(&run.task, run.epoch);
+            }
             Err(error) => return Err(error),
         };
         let handle = Handle::new(run.clone(), AttemptKind::Work);
-        let worker = Worker { cx: Arc::clone(&self.cx), run, task, attempt: None, player: None, stop: handle.stop, adoptable: handle.adoptable };
+        let worker = Worker {
+            cx: Arc::clone(&self.cx),
+            run,
+            task,
+            attempt: None,
+            player: None,
+            stop: handle.stop,
+            adoptable: handle.adoptable,
+        };
         worker.abandon().await;
         Ok(())
     }
 }
 
 fn owner_of<'a>(run: &Run, claimed: &'a [Task]) -> Option<&'a Task> {
-    claimed.iter().find(|t| t.id == run.task && t.claim_token.as_deref() == Some(&run.token))
+    claimed
+        .iter()
+        .find(|t| t.id == run.task && t.claim_token.as_deref() == Some(&run.token))
 }

@@ -12,11 +12,12 @@ use crate::{
 impl Worker {
     pub(super) async fn review(&self) -> Result<()> {
         let number = self.attempt()?.number;
-        let head = self
-            .task
-            .head_sha
-            .clone()
-            .ok_or_else(|| Error::new(ErrorCode::Internal, format!("task {} has nothing to review", self.run.task)))?;
+        let head = self.task.head_sha.clone().ok_or_else(|| {
+            Error::new(
+                ErrorCode::Internal,
+                format!("task {} has nothing to review", self.run.task),
+            )
+        })?;
         let worktree = self.cx.paths.review_worktree(&self.run.task, number);
         let dir = self.prepare_dir()?;
         let keep = format!("{}/review-{number}", self.run.task);
@@ -24,15 +25,26 @@ impl Worker {
         let begun = self.attempt()?.base_sha.is_some();
         self.cx
             .git(move |repo| {
-                if begun && path.exists() { Ok(()) } else { repo.ensure_worktree(&path, Checkout::Commit(&sha), &keep_as).map(|_| ()) }
+                if begun && path.exists() {
+                    Ok(())
+                } else {
+                    repo.ensure_worktree(&path, Checkout::Commit(&sha), &keep_as)
+                        .map(|_| ())
+                }
             })
             .await?;
         let base = self.task.base_sha.clone().unwrap_or_else(|| head.clone());
         if !begun {
-            let command = Command::Begin { token: self.run.token.clone(), base_sha: base.clone() };
+            let command = Command::Begin {
+                token: self.run.token.clone(),
+                base_sha: base.clone(),
+            };
             self.cx.apply(&self.run, command).await?;
         }
-        self.cx.tell(&self.task, format!("{} reviews {}", self.run.agent, &head[..head.len().min(10)]));
+        self.cx.tell(
+            &self.task,
+            format!("{} reviews {}", self.run.agent, &head[..head.len().min(10)]),
+        );
 
         let mut assignment = self.assignment(&worktree, &dir, &base, &head).await?;
         assignment.check_results = self.checks_seen(&head).await?;
@@ -45,7 +57,17 @@ impl Worker {
         }
         let outcome = match played {
             Ok(outcome) => outcome,
-            Err(error) => return self.fail(error.failure, error.message, Evidence::default(), Default::default(), error.retry_at).await,
+            Err(error) => {
+                return self
+                    .fail(
+                        error.failure,
+                        error.message,
+                        Evidence::default(),
+                        Default::default(),
+                        error.retry_at,
+                    )
+                    .await;
+            }
         };
         let usage = outcome.reading.usage.clone();
         let evidence = Evidence {
@@ -54,7 +76,10 @@ impl Worker {
             session_id: outcome.reading.session_id.clone(),
             ..Evidence::default()
         };
-        let with_tail = || Evidence { tail: Some(outcome.tail.clone()).filter(|t| !t.is_empty()), ..evidence.clone() };
+        let with_tail = || Evidence {
+            tail: Some(outcome.tail.clone()).filter(|t| !t.is_empty()),
+            ..evidence.clone()
+        };
         if let Some((failure, reason, retry_at)) = failure_of(&outcome) {
             return self.fail(failure, reason, with_tail(), usage, retry_at).await;
         }
@@ -66,10 +91,21 @@ impl Worker {
         if verdict == Verdict::Reject && reason.trim().is_empty() {
             reason = "rejected without a reason".to_owned();
         }
-        let command = Command::Judge { token: self.run.token.clone(), verdict, sha: head, reason, evidence: Box::new(evidence), usage };
+        let command = Command::Judge {
+            token: self.run.token.clone(),
+            verdict,
+            sha: head,
+            reason,
+            evidence: Box::new(evidence),
+            usage,
+        };
         let task = self.cx.apply(&self.run, command).await?;
         self.collected()?;
-        let word = if verdict == Verdict::Approve { "approved" } else { "rejected" };
+        let word = if verdict == Verdict::Approve {
+            "approved"
+        } else {
+            "rejected"
+        };
         self.cx.tell(&task, format!("{word} by {}", self.run.agent));
         Ok(())
     }
@@ -84,7 +120,10 @@ impl Worker {
         Ok(handed_in
             .into_iter()
             .flat_map(|a| a.evidence.checks)
-            .map(|c| CheckLine { command: c.command, outcome: if c.passed { "passed" } else { "failed" }.to_owned() })
+            .map(|c| CheckLine {
+                command: c.command,
+                outcome: if c.passed { "passed" } else { "failed" }.to_owned(),
+            })
             .collect())
     }
 }

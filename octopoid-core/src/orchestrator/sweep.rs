@@ -69,8 +69,13 @@ async fn states(engine: &Engine, repo: &Repo, paths: &Paths, young: bool) -> Res
     .await?;
     let mut states = Vec::new();
     for (path, branch, dirty) in found {
-        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        let (id, purpose) = name.split_once('+').map_or((name.as_str(), None), |(id, purpose)| (id, Some(purpose)));
+        let name = path
+            .file_name()
+            .map(|n| n.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        let (id, purpose) = name
+            .split_once('+')
+            .map_or((name.as_str(), None), |(id, purpose)| (id, Some(purpose)));
         let task = match TaskId::parse(id) {
             Ok(id) => match engine.task(&id).await {
                 Ok(task) => Some(task),
@@ -151,7 +156,8 @@ pub(super) async fn diff(octopoid: &Octopoid, id: &TaskId) -> Result<String> {
     let repo = Repo::at(octopoid.root())?;
     blocking(move || {
         let Some(head) = head_of(&repo, &task)? else {
-            return Err(Error::not_found("work for task", &task.id).with_hint(format!("`octopoid why {}` tells where it is", task.id)));
+            return Err(Error::not_found("work for task", &task.id)
+                .with_hint(format!("`octopoid why {}` tells where it is", task.id)));
         };
         let base = match &task.base_sha {
             Some(base) => base.clone(),
@@ -179,7 +185,9 @@ pub(super) async fn merged_sha(octopoid: &Octopoid, id: &TaskId) -> Result<Optio
             }
             None => repo.branch_tip(&task.branch)?,
         };
-        let (Some(tip), Some(head)) = (tip, head_of(&repo, &task)?) else { return Ok(None) };
+        let (Some(tip), Some(head)) = (tip, head_of(&repo, &task)?) else {
+            return Ok(None);
+        };
         Ok(repo.is_ancestor(&head, &tip)?.then_some(head))
     })
     .await

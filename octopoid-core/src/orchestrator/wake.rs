@@ -16,12 +16,17 @@ pub(super) struct Watch {
 /// Calls `wake` after every write to the store's files in `folder`.
 pub(super) fn watch(folder: &Path, wake: Arc<Notify>) -> Result<Watch> {
     let of_the_store = |path: &std::path::PathBuf| {
-        path.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with("state.db") && !n.ends_with("-shm"))
+        path.file_name()
+            .and_then(|n| n.to_str())
+            .is_some_and(|n| n.starts_with("state.db") && !n.ends_with("-shm"))
     };
     let fail = |e: notify::Error| Error::new(ErrorCode::Io, format!("cannot watch {}: {e}", folder.display()));
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         let relevant = match &event {
-            Ok(event) => matches!(event.kind, EventKind::Modify(_) | EventKind::Create(_)) && event.paths.iter().any(of_the_store),
+            Ok(event) => {
+                matches!(event.kind, EventKind::Modify(_) | EventKind::Create(_))
+                    && event.paths.iter().any(of_the_store)
+            }
             // Events may have been missed: look.
             Err(_) => true,
         };

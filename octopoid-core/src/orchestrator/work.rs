@@ -33,7 +33,15 @@ impl Worker {
             let spent = self.cx.engine.spent_on(&self.run.task).await?.tokens;
             if spent >= limit {
                 let reason = format!("it used {spent} tokens; budget.tokens_per_task allows {limit}");
-                return self.fail(Failure::OverBudget, reason, Evidence::default(), Default::default(), None).await;
+                return self
+                    .fail(
+                        Failure::OverBudget,
+                        reason,
+                        Evidence::default(),
+                        Default::default(),
+                        None,
+                    )
+                    .await;
             }
         }
         let worktree = self.cx.paths.worktree(&self.run.task);
@@ -42,7 +50,15 @@ impl Worker {
         let base_tip = match self.cx.base_tip(&self.task.branch).await {
             Ok(tip) => tip,
             Err(error) if error.code() == ErrorCode::Offline => {
-                return self.fail(Failure::Remote, error.to_string(), Evidence::default(), Default::default(), None).await;
+                return self
+                    .fail(
+                        Failure::Remote,
+                        error.to_string(),
+                        Evidence::default(),
+                        Default::default(),
+                        None,
+                    )
+                    .await;
             }
             Err(error) => return Err(error),
         };
@@ -52,26 +68,57 @@ impl Worker {
             Some(base) => self.look_at_worktree(&worktree, base.clone(), resolves).await?,
             None => self.prepare_worktree(&worktree, base_tip, resolves).await?,
         };
-        if ready.created {
-            if let Some(setup) = self.cx.config.repo.setup.clone() {
-                let place = Place { task: &self.task, worktree: &worktree, dir: &dir, mark: &self.run.mark, sha: &ready.head_sha };
-                match self.cx.run_command(&place, "setup", &setup, &mut self.stop.subscribe()).await? {
-                    Ran::Ended(result) if result.passed => {}
-                    Ran::Ended(result) | Ran::Missing(result) => {
-                        let reason = format!("repo.setup {:?} failed\n\n{}", result.command, result.tail);
-                        return self.fail(Failure::CheckMissing, reason, Evidence::default(), Default::default(), None).await;
-                    }
-                    Ran::Stopped => return self.release("the orchestrator was told to stop").await,
+        if ready.created
+            && let Some(setup) = self.cx.config.repo.setup.clone()
+        {
+            let place = Place {
+                task: &self.task,
+                worktree: &worktree,
+                dir: &dir,
+                mark: &self.run.mark,
+                sha: &ready.head_sha,
+            };
+            match self
+                .cx
+                .run_command(&place, "setup", &setup, &mut self.stop.subscribe())
+                .await?
+            {
+                Ran::Ended(result) if result.passed => {}
+                Ran::Ended(result) | Ran::Missing(result) => {
+                    let reason = format!("repo.setup {:?} failed\n\n{}", result.command, result.tail);
+                    return self
+                        .fail(
+                            Failure::CheckMissing,
+                            reason,
+                            Evidence::default(),
+                            Default::default(),
+                            None,
+                        )
+                        .await;
                 }
+                Ran::Stopped => return self.release("the orchestrator was told to stop").await,
             }
         }
         if begun.is_none() {
-            let command = Command::Begin { token: self.run.token.clone(), base_sha: ready.base_sha.clone() };
+            let command = Command::Begin {
+                token: self.run.token.clone(),
+                base_sha: ready.base_sha.clone(),
+            };
             self.cx.apply(&self.run, command).await?;
         }
-        self.cx.tell(&self.task, format!("{} works on attempt {} in {}", self.run.agent, self.attempt()?.number, self.cx.paths.shown(&worktree)));
+        self.cx.tell(
+            &self.task,
+            format!(
+                "{} works on attempt {} in {}",
+                self.run.agent,
+                self.attempt()?.number,
+                self.cx.paths.shown(&worktree)
+            ),
+        );
 
-        let mut assignment = self.assignment(&worktree, &dir, &ready.base_sha, &ready.head_sha).await?;
+        let mut assignment = self
+            .assignment(&worktree, &dir, &ready.base_sha, &ready.head_sha)
+            .await?;
         assignment.conflict = ready.conflict.clone();
         assignment.resume = self.session_to_resume().await?;
         let played = self.play(&assignment).await;
@@ -81,15 +128,33 @@ impl Worker {
         let outcome = match played {
             Ok(outcome) => outcome,
             Err(error) => {
-                let evidence = Evidence { tail: Some(tail(&error.message, 4000)), ..evidence };
-                return self.fail(error.failure, error.message, evidence, Default::default(), error.retry_at).await;
+                let evidence = Evidence {
+                    tail: Some(tail(&error.message, 4000)),
+                    ..evidence
+                };
+                return self
+                    .fail(
+                        error.failure,
+                        error.message,
+                        evidence,
+                        Default::default(),
+                        error.retry_at,
+                    )
+                    .await;
             }
         };
         self.hand_in(&worktree, &dir, &ready, evidence, outcome).await
     }
 
     /// Decides from evidence what the attempt came to.
-    async fn hand_in(&self, worktree: &Path, dir: &Path, ready: &Ready, evidence: Evidence, outcome: Outcome) -> Result<()> {
+    async fn hand_in(
+        &self,
+        worktree: &Path,
+        dir: &Path,
+        ready: &Ready,
+        evidence: Evidence,
+        outcome: Outcome,
+    ) -> Result<()> {
         if self.stopped() {
             return self.release("ended from outside; the work is kept").await;
         }
@@ -118,27 +183,57 @@ impl Worker {
         }
         match reading.reported {
             Some(Reported::Failed) => {
-                let reason = reading.summary.unwrap_or_else(|| "the agent says that it failed".into());
+                let reason = reading
+                    .summary
+                    .unwrap_or_else(|| "the agent says that it failed".into());
                 evidence.tail = Some(outcome.tail);
                 return self.fail(Failure::AgentReported, reason, evidence, usage, None).await;
             }
             Some(Reported::Question) => {
                 let question = reading.summary.unwrap_or_else(|| "the agent asks, but not what".into());
                 self.cx.tell(&self.task, format!("asks: {question}"));
-                self.cx.apply(&self.run, Command::Ask { token, question, evidence: Box::new(evidence), usage }).await?;
+                self.cx
+                    .apply(
+                        &self.run,
+                        Command::Ask {
+                            token,
+                            question,
+                            evidence: Box::new(evidence),
+                            usage,
+                        },
+                    )
+                    .await?;
                 return self.collected();
             }
             Some(Reported::NeedsContinuation) => {
                 let reason = reading.summary.unwrap_or_else(|| "more turns are needed".into());
                 self.cx.tell(&self.task, "needs more turns");
-                self.cx.apply(&self.run, Command::Continue { token, reason, evidence: Box::new(evidence), usage }).await?;
+                self.cx
+                    .apply(
+                        &self.run,
+                        Command::Continue {
+                            token,
+                            reason,
+                            evidence: Box::new(evidence),
+                            usage,
+                        },
+                    )
+                    .await?;
                 return self.collected();
             }
             Some(Reported::Done | Reported::NoChange) | None => {}
         }
         if evidence.commits == 0 && !evidence.no_change {
             evidence.tail = Some(outcome.tail);
-            return self.fail(Failure::NoChanges, "the agent ended well, but nothing was changed".into(), evidence, usage, None).await;
+            return self
+                .fail(
+                    Failure::NoChanges,
+                    "the agent ended well, but nothing was changed".into(),
+                    evidence,
+                    usage,
+                    None,
+                )
+                .await;
         }
         if let Some((failure, reason)) = self.examine(ready, &evidence).await? {
             return self.fail(failure, reason, evidence, usage, None).await;
@@ -146,9 +241,21 @@ impl Worker {
 
         let head = evidence.head_sha.clone().unwrap_or_default();
         let flow = self.cx.engine.rules().flows.get(&self.task.flow)?;
-        let wants_checks = flow.exit(&QueueName::claimed()).is_some_and(|t| t.runs.contains(&Step::RunTests));
-        let checks = if wants_checks { self.cx.checks_of(&self.task) } else { Vec::new() };
-        let place = Place { task: &self.task, worktree, dir, mark: &self.run.mark, sha: &head };
+        let wants_checks = flow
+            .exit(&QueueName::claimed())
+            .is_some_and(|t| t.runs.contains(&Step::RunTests));
+        let checks = if wants_checks {
+            self.cx.checks_of(&self.task)
+        } else {
+            Vec::new()
+        };
+        let place = Place {
+            task: &self.task,
+            worktree,
+            dir,
+            mark: &self.run.mark,
+            sha: &head,
+        };
         match self.cx.run_checks(&place, &checks, &mut self.stop.subscribe()).await? {
             Ok(results) => evidence.checks = results,
             Err(Ran::Missing(result)) => {
@@ -159,7 +266,9 @@ impl Worker {
         }
         self.put_check_products_away(worktree, dir, &head).await?;
         if let Some(red) = evidence.checks.iter().find(|c| !c.passed) {
-            let code = red.exit_code.map_or("no exit code".to_owned(), |c| format!("exit code {c}"));
+            let code = red
+                .exit_code
+                .map_or("no exit code".to_owned(), |c| format!("exit code {c}"));
             let reason = format!("{:?} did not pass on {head} ({code})\n\n{}", red.command, red.tail);
             return self.fail(Failure::ChecksFailed, reason, evidence, usage, None).await;
         }
@@ -167,12 +276,27 @@ impl Worker {
             return self.release("ended from outside; the work is kept").await;
         }
         let commits = evidence.commits;
-        let command = Command::Submit { token, evidence: Box::new(evidence), usage, checks_required: !checks.is_empty() };
+        let command = Command::Submit {
+            token,
+            evidence: Box::new(evidence),
+            usage,
+            checks_required: !checks.is_empty(),
+        };
         let task = self.cx.apply(&self.run, command).await?;
         self.cx.journal.cleared("claims")?;
         self.collected()?;
-        let passed = if checks.is_empty() { "no checks are configured".to_owned() } else { format!("{} checks passed", checks.len()) };
-        self.cx.tell(&task, format!("handed in {commits} commits, {passed}; {} is next", task.awaiting.as_deref().unwrap_or("nobody")));
+        let passed = if checks.is_empty() {
+            "no checks are configured".to_owned()
+        } else {
+            format!("{} checks passed", checks.len())
+        };
+        self.cx.tell(
+            &task,
+            format!(
+                "handed in {commits} commits, {passed}; {} is next",
+                task.awaiting.as_deref().unwrap_or("nobody")
+            ),
+        );
         Ok(())
     }
 
@@ -182,22 +306,51 @@ impl Worker {
             return Ok(None);
         }
         let attempts = self.cx.engine.attempts(&self.run.task).await?;
-        let last = attempts.into_iter().rev().find(|a| a.outcome == Some(AttemptOutcome::Continued));
-        Ok(last.filter(|a| a.agent == self.run.agent).and_then(|a| a.evidence.session_id))
+        let last = attempts
+            .into_iter()
+            .rev()
+            .find(|a| a.outcome == Some(AttemptOutcome::Continued));
+        Ok(last
+            .filter(|a| a.agent == self.run.agent)
+            .and_then(|a| a.evidence.session_id))
     }
 
     async fn look_at_worktree(&self, worktree: &Path, base_sha: String, resolves: bool) -> Result<Ready> {
-        let (path, branch, keep) = (worktree.to_path_buf(), self.task.work_branch(), self.cx.keep_name(&self.run));
+        let (path, branch, keep) = (
+            worktree.to_path_buf(),
+            self.task.work_branch(),
+            self.cx.keep_name(&self.run),
+        );
         let base = base_sha.clone();
         let (head_sha, created) = self
             .cx
             .git(move |repo| {
-                let standing = if path.exists() { Standing::Reused } else { repo.ensure_worktree(&path, Checkout::Branch { name: &branch, base: &base }, &keep)? };
+                let standing = if path.exists() {
+                    Standing::Reused
+                } else {
+                    repo.ensure_worktree(
+                        &path,
+                        Checkout::Branch {
+                            name: &branch,
+                            base: &base,
+                        },
+                        &keep,
+                    )?
+                };
                 Ok((repo.head_of(&path)?, standing == Standing::Created))
             })
             .await?;
-        let conflict = if resolves { self.conflicting_files(&base_sha, &head_sha).await? } else { Vec::new() };
-        Ok(Ready { base_sha, head_sha, conflict, created })
+        let conflict = if resolves {
+            self.conflicting_files(&base_sha, &head_sha).await?
+        } else {
+            Vec::new()
+        };
+        Ok(Ready {
+            base_sha,
+            head_sha,
+            conflict,
+            created,
+        })
     }
 
     async fn conflicting_files(&self, base: &str, head: &str) -> Result<Vec<String>> {
@@ -207,18 +360,39 @@ impl Worker {
 
     /// The worktree on the task's branch. Earlier work stays; where the base has moved on, it is merged in if that is clean.
     async fn prepare_worktree(&self, worktree: &Path, tip: String, resolves: bool) -> Result<Ready> {
-        let (path, branch, keep) = (worktree.to_path_buf(), self.task.work_branch(), self.cx.keep_name(&self.run));
+        let (path, branch, keep) = (
+            worktree.to_path_buf(),
+            self.task.work_branch(),
+            self.cx.keep_name(&self.run),
+        );
         let title = self.task.branch.clone();
         self.cx
             .git(move |repo| {
-                let standing = repo.ensure_worktree(&path, Checkout::Branch { name: &branch, base: &tip }, &keep)?;
+                let standing = repo.ensure_worktree(
+                    &path,
+                    Checkout::Branch {
+                        name: &branch,
+                        base: &tip,
+                    },
+                    &keep,
+                )?;
                 if let (true, Some(conflict)) = (resolves, repo.merge_under_way(&path)?) {
                     let head_sha = repo.head_of(&path)?;
-                    return Ok(Ready { base_sha: tip, head_sha, conflict, created: false });
+                    return Ok(Ready {
+                        base_sha: tip,
+                        head_sha,
+                        conflict,
+                        created: false,
+                    });
                 }
                 let head = repo.save(&path, "octopoid: work in progress")?.head;
                 repo.keep(&keep, &head)?;
-                let mut ready = Ready { base_sha: tip.clone(), head_sha: head.clone(), conflict: Vec::new(), created: standing == Standing::Created };
+                let mut ready = Ready {
+                    base_sha: tip.clone(),
+                    head_sha: head.clone(),
+                    conflict: Vec::new(),
+                    created: standing == Standing::Created,
+                };
                 if repo.is_ancestor(&tip, &head)? {
                     return Ok(ready);
                 }
@@ -254,7 +428,14 @@ impl Worker {
             .git(move |repo| {
                 if !path.exists() {
                     // Removed by the agent or a person; the branch still has every commit.
-                    repo.ensure_worktree(&path, Checkout::Branch { name: &branch, base: &base }, &keep)?;
+                    repo.ensure_worktree(
+                        &path,
+                        Checkout::Branch {
+                            name: &branch,
+                            base: &base,
+                        },
+                        &keep,
+                    )?;
                 }
                 let saved = repo.save(&path, "octopoid: work in progress")?;
                 repo.keep(&keep, &saved.head)?;
@@ -282,18 +463,28 @@ impl Worker {
                 if !globs.is_empty() {
                     let outside = outside_paths(repo, &base, &head, &globs)?;
                     if !outside.is_empty() {
-                        let reason = format!("only {} may be changed, but these were too: {}", globs.join(" "), outside.join(", "));
+                        let reason = format!(
+                            "only {} may be changed, but these were too: {}",
+                            globs.join(" "),
+                            outside.join(", ")
+                        );
                         return Ok(Some((Failure::OutsidePaths, reason)));
                     }
                 }
                 if resolves {
                     let marked = repo.conflict_markers(&base, &head)?;
                     if !marked.is_empty() {
-                        return Ok(Some((Failure::MergeConflict, format!("conflict markers are left in {}", marked.join(", ")))));
+                        return Ok(Some((
+                            Failure::MergeConflict,
+                            format!("conflict markers are left in {}", marked.join(", ")),
+                        )));
                     }
                     let open = repo.conflicts_between(&base, &head)?;
                     if !open.is_empty() {
-                        return Ok(Some((Failure::MergeConflict, format!("still in conflict: {}", open.join(", ")))));
+                        return Ok(Some((
+                            Failure::MergeConflict,
+                            format!("still in conflict: {}", open.join(", ")),
+                        )));
                     }
                 }
                 Ok(None)
@@ -326,6 +517,13 @@ fn outside_paths(repo: &Repo, base: &str, head: &str, globs: &[String]) -> Resul
     for glob in globs {
         set.add(Glob::new(glob).map_err(|e| Error::invalid(format!("{glob:?} is not a path pattern: {e}")))?);
     }
-    let set = set.build().map_err(|e| Error::invalid(format!("the task's paths cannot be used: {e}")))?;
-    Ok(repo.changed_files(base, head)?.into_iter().map(|c| c.path).filter(|p| !set.is_match(p)).collect())
+    let set = set
+        .build()
+        .map_err(|e| Error::invalid(format!("the task's paths cannot be used: {e}")))?;
+    Ok(repo
+        .changed_files(base, head)?
+        .into_iter()
+        .map(|c| c.path)
+        .filter(|p| !set.is_match(p))
+        .collect())
 }

@@ -39,7 +39,13 @@ pub(super) struct Handle {
 
 impl Handle {
     pub(super) fn new(run: Run, kind: AttemptKind) -> Self {
-        Self { run, kind, stop: watch::channel(false).0, adoptable: Arc::default(), over: Arc::default() }
+        Self {
+            run,
+            kind,
+            stop: watch::channel(false).0,
+            adoptable: Arc::default(),
+            over: Arc::default(),
+        }
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -91,7 +97,15 @@ impl Worker {
         }
         let role_error = RoleError::from(error);
         tracing::warn!(task = %self.run.task, "{role_error}");
-        let told = self.fail(role_error.failure, role_error.message, Evidence::default(), Usage::default(), role_error.retry_at).await;
+        let told = self
+            .fail(
+                role_error.failure,
+                role_error.message,
+                Evidence::default(),
+                Usage::default(),
+                role_error.retry_at,
+            )
+            .await;
         match told {
             Ok(()) => {}
             Err(error) if error.code() == ErrorCode::StaleClaim => self.abandon().await,
@@ -106,12 +120,19 @@ impl Worker {
         let (keep, place) = (self.cx.keep_name(&self.run), self.cx.paths.worktree(&self.run.task));
         let kept = self
             .cx
-            .git(move |repo| if place.exists() { repo.keep(&keep, &repo.head_of(&place)?) } else { Ok(()) })
+            .git(move |repo| {
+                if place.exists() {
+                    repo.keep(&keep, &repo.head_of(&place)?)
+                } else {
+                    Ok(())
+                }
+            })
             .await;
         if let Err(error) = kept.and_then(|()| self.cx.journal.collected(&self.run.task, self.run.epoch)) {
             tracing::warn!(task = %self.run.task, "cannot put an abandoned run away: {error}");
         }
-        self.cx.tell(&self.task, "the claim is not ours any more; its commits are kept");
+        self.cx
+            .tell(&self.task, "the claim is not ours any more; its commits are kept");
     }
 
     /// Ends the claim with a failure; systemic ones are written down as findings and cost the task nothing.
@@ -130,15 +151,28 @@ impl Worker {
                 Failure::CheckMissing | Failure::Disk => "claims".to_owned(),
                 _ => format!("agent:{}", self.run.agent),
             };
-            let count = self.cx.journal.findings()?.iter().find(|f| f.subject == subject).map_or(0, |f| f.count);
+            let count = self
+                .cx
+                .journal
+                .findings()?
+                .iter()
+                .find(|f| f.subject == subject)
+                .map_or(0, |f| f.count);
             let pause = Duration::from_secs(30u64 << count.clamp(0, 6));
             let until = retry_at.unwrap_or(self.cx.now().plus(pause));
-            self.cx.journal.found(&subject, failure.as_str(), &reason, self.cx.now(), Some(until))?;
+            self.cx
+                .journal
+                .found(&subject, failure.as_str(), &reason, self.cx.now(), Some(until))?;
             // The task itself may be taken by another agent meanwhile, unless the base is what is wrong.
             retry_at = (failure == Failure::BaseRed).then_some(until);
         }
-        self.cx.tell(&self.task, format!("{failure}: {}", reason.lines().next().unwrap_or_default()));
-        self.cx.fail(&self.run, failure, reason, evidence, usage, retry_at).await?;
+        self.cx.tell(
+            &self.task,
+            format!("{failure}: {}", reason.lines().next().unwrap_or_default()),
+        );
+        self.cx
+            .fail(&self.run, failure, reason, evidence, usage, retry_at)
+            .await?;
         self.collected()
     }
 
@@ -152,7 +186,10 @@ impl Worker {
 
     /// Gives the claim back because the run was ended from outside.
     pub(super) async fn release(&self, reason: &str) -> Result<()> {
-        let command = Command::Release { token: self.run.token.clone(), reason: reason.to_owned() };
+        let command = Command::Release {
+            token: self.run.token.clone(),
+            reason: reason.to_owned(),
+        };
         match self.cx.apply(&self.run, command).await {
             Ok(_) => self.collected(),
             Err(error) if error.code() == ErrorCode::StaleClaim => {
@@ -164,9 +201,12 @@ impl Worker {
     }
 
     pub(super) fn attempt(&self) -> Result<&Attempt> {
-        self.attempt
-            .as_ref()
-            .ok_or_else(|| Error::new(ErrorCode::Internal, format!("the claim on task {} has no attempt", self.run.task)))
+        self.attempt.as_ref().ok_or_else(|| {
+            Error::new(
+                ErrorCode::Internal,
+                format!("the claim on task {} has no attempt", self.run.task),
+            )
+        })
     }
 
     /// The attempt's folder, emptied of what another task of the same id may have left there.
@@ -174,7 +214,9 @@ impl Worker {
         let dir = self.cx.dir_of(&self.run);
         let fresh = self.cx.journal.state(&self.run.task, self.run.epoch)? == RunState::Fresh;
         if fresh && dir.join("stdout.jsonl").exists() {
-            let free = (1..1000).map(|n| dir.with_extension(format!("old-{n}"))).find(|p| !p.exists());
+            let free = (1..1000)
+                .map(|n| dir.with_extension(format!("old-{n}")))
+                .find(|p| !p.exists());
             if let Some(free) = free {
                 fs::rename(&dir, &free).map_err(|e| Error::io("move aside", &dir, e))?;
             }
@@ -198,21 +240,37 @@ impl Worker {
         let played = player.role.run(assignment).await;
         self.adoptable.store(false, Ordering::SeqCst);
         if played.is_ok() {
-            self.cx.journal.cleared(&format!("agent:{}", self.run.agent)).map_err(RoleError::from)?;
+            self.cx
+                .journal
+                .cleared(&format!("agent:{}", self.run.agent))
+                .map_err(RoleError::from)?;
         }
         played
     }
 
     /// The assignment, filled with what is the same for work and review.
-    pub(super) async fn assignment(&self, worktree: &Path, dir: &Path, base_sha: &str, head_sha: &str) -> Result<Assignment> {
+    pub(super) async fn assignment(
+        &self,
+        worktree: &Path,
+        dir: &Path,
+        base_sha: &str,
+        head_sha: &str,
+    ) -> Result<Assignment> {
         let attempt = self.attempt()?.clone();
         let (base, head) = (base_sha.to_owned(), head_sha.to_owned());
         let (commits, diffstat, has_identity) = self
             .cx
             .git(move |repo| {
                 let lines = repo.log(Some(&base), &head, 50)?;
-                let commits: Vec<String> = lines.iter().map(|l| format!("{} {}", &l.sha[..l.sha.len().min(10)], l.summary)).collect();
-                let diffstat = if commits.is_empty() { String::new() } else { repo.diffstat(&base, &head)? };
+                let commits: Vec<String> = lines
+                    .iter()
+                    .map(|l| format!("{} {}", &l.sha[..l.sha.len().min(10)], l.summary))
+                    .collect();
+                let diffstat = if commits.is_empty() {
+                    String::new()
+                } else {
+                    repo.diffstat(&base, &head)?
+                };
                 Ok((commits, diffstat, repo.has_identity()))
             })
             .await?;
@@ -224,10 +282,14 @@ impl Worker {
             resume: None,
             mark: self.run.mark.clone(),
             limits: self.cx.run_limits(),
-            begun: SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(self.run.begun_at.as_millis()).unwrap_or(0)),
+            begun: SystemTime::UNIX_EPOCH
+                + Duration::from_millis(u64::try_from(self.run.begun_at.as_millis()).unwrap_or(0)),
             root: self.cx.paths.root().to_path_buf(),
             remote: self.cx.remote.clone(),
-            record: Arc::new(JournaledRun { journal: Arc::clone(&self.cx.journal), run: self.run.clone() }),
+            record: Arc::new(JournaledRun {
+                journal: Arc::clone(&self.cx.journal),
+                run: self.run.clone(),
+            }),
             clock: Arc::clone(&self.cx.clock),
             stop: self.stop.subscribe(),
             task: self.task.clone(),
@@ -258,15 +320,47 @@ pub(super) fn failure_of(outcome: &Outcome) -> Option<(Failure, String, Option<c
     if let Some(failure) = &reading.failure {
         return Some(failure.clone());
     }
-    let why = |what: String| if outcome.tail.is_empty() { what } else { format!("{what}\n\n{}", outcome.tail) };
+    let why = |what: String| {
+        if outcome.tail.is_empty() {
+            what
+        } else {
+            format!("{what}\n\n{}", outcome.tail)
+        }
+    };
     match outcome.ending {
-        Some(Ending::WallTimeout) => Some((Failure::WallTimeout, why("the agent ran longer than it may".into()), None)),
-        Some(Ending::SilenceTimeout) => Some((Failure::SilenceTimeout, why("the agent gave no sign of life for too long".into()), None)),
-        Some(Ending::Unknown) => Some((Failure::AgentLost, "the agent's process is gone and left no exit code".into(), None)),
-        Some(Ending::Signaled(signal)) => Some((Failure::AgentExit, why(format!("the agent was ended by signal {signal}")), None)),
+        Some(Ending::WallTimeout) => Some((
+            Failure::WallTimeout,
+            why("the agent ran longer than it may".into()),
+            None,
+        )),
+        Some(Ending::SilenceTimeout) => Some((
+            Failure::SilenceTimeout,
+            why("the agent gave no sign of life for too long".into()),
+            None,
+        )),
+        Some(Ending::Unknown) => Some((
+            Failure::AgentLost,
+            "the agent's process is gone and left no exit code".into(),
+            None,
+        )),
+        Some(Ending::Signaled(signal)) => Some((
+            Failure::AgentExit,
+            why(format!("the agent was ended by signal {signal}")),
+            None,
+        )),
         // A program that says what it wants (more turns, an answer) may do so with any exit code.
-        Some(Ending::Exited(code)) if code != 0 && !matches!(reading.reported, Some(crate::agent::Reported::NeedsContinuation | crate::agent::Reported::Question)) => {
-            Some((Failure::AgentExit, why(format!("the agent ended with exit code {code}")), None))
+        Some(Ending::Exited(code))
+            if code != 0
+                && !matches!(
+                    reading.reported,
+                    Some(crate::agent::Reported::NeedsContinuation | crate::agent::Reported::Question)
+                ) =>
+        {
+            Some((
+                Failure::AgentExit,
+                why(format!("the agent ended with exit code {code}")),
+                None,
+            ))
         }
         _ => None,
     }
@@ -277,10 +371,18 @@ async fn renew(cx: Arc<Context>, run: Run, stop: watch::Sender<bool>) {
     let lease = cx.config.lease();
     loop {
         tokio::time::sleep(lease / 3).await;
-        let command = Command::Renew { token: run.token.clone(), lease };
+        let command = Command::Renew {
+            token: run.token.clone(),
+            lease,
+        };
         match cx.engine.apply(&run.task, command).await {
             Ok(_) => {}
-            Err(error) if matches!(error.code(), ErrorCode::StaleClaim | ErrorCode::IllegalTransition | ErrorCode::NotFound) => {
+            Err(error)
+                if matches!(
+                    error.code(),
+                    ErrorCode::StaleClaim | ErrorCode::IllegalTransition | ErrorCode::NotFound
+                ) =>
+            {
                 tracing::warn!(task = %run.task, "the claim is lost: {error}");
                 stop.send_replace(true);
                 return;

@@ -14,8 +14,10 @@ const REVIEW: &str = include_str!("review.md.jinja");
 /// What stands in front when a blueprint has no text of its own.
 const WORK_PREAMBLE: &str = "You change code in a git worktree that was made for this one task. Look before you change; check that what \
 the task says about the code is true; prefer the smallest change that does it fully; run the tests.";
-const REVIEW_PREAMBLE: &str = "You are the gatekeeper: you decide whether a finished change may be merged. Read the change and what it touches.";
-const CONFLICT_PREAMBLE: &str = "You resolve a merge conflict between finished, reviewed work and its base branch, and nothing else.";
+const REVIEW_PREAMBLE: &str =
+    "You are the gatekeeper: you decide whether a finished change may be merged. Read the change and what it touches.";
+const CONFLICT_PREAMBLE: &str =
+    "You resolve a merge conflict between finished, reviewed work and its base branch, and nothing else.";
 
 /// One earlier verdict or failure.
 #[derive(Debug, Clone, Serialize)]
@@ -78,7 +80,10 @@ pub fn notes(messages: &[Message]) -> Vec<Note> {
                 "question" => format!("Question of {}", m.from),
                 other => format!("{other} by {}", m.from),
             };
-            Note { heading: what, content: m.content.clone() }
+            Note {
+                heading: what,
+                content: m.content.clone(),
+            }
         })
         .collect()
 }
@@ -86,19 +91,26 @@ pub fn notes(messages: &[Message]) -> Vec<Note> {
 /// The prompt. `own` is the blueprint's text, itself a template with the same names; an unknown name is an error.
 pub fn render(kind: Kind, own: Option<&str>, parts: &Parts<'_>) -> Result<String> {
     let fail = |what: &str, e: minijinja::Error| {
-        Error::new(ErrorCode::InvalidConfig, format!("the prompt of {what} cannot be made: {e:#}"))
-            .with_hint("the names that a prompt can use are listed in docs/roles.md")
+        Error::new(
+            ErrorCode::InvalidConfig,
+            format!("the prompt of {what} cannot be made: {e:#}"),
+        )
+        .with_hint("the names that a prompt can use are listed in docs/roles.md")
     };
     let mut env = Environment::new();
     env.set_undefined_behavior(UndefinedBehavior::Strict);
     let context = Value::from(Serde(parts));
     let preamble = match (own, kind) {
-        (Some(own), _) => env.render_str(own, context.clone()).map_err(|e| fail("this agent's .md file", e))?,
+        (Some(own), _) => env
+            .render_str(own, context.clone())
+            .map_err(|e| fail("this agent's .md file", e))?,
         (None, Kind::Work) => WORK_PREAMBLE.to_owned(),
         (None, Kind::Review) => REVIEW_PREAMBLE.to_owned(),
         (None, Kind::Conflict) => CONFLICT_PREAMBLE.to_owned(),
     };
     let template = if kind == Kind::Review { REVIEW } else { WORK };
     let context = minijinja::context! { preamble => preamble, ..context };
-    env.render_str(template, context).map(|text| text.trim_start().to_owned()).map_err(|e| fail("a task", e))
+    env.render_str(template, context)
+        .map(|text| text.trim_start().to_owned())
+        .map_err(|e| fail("a task", e))
 }

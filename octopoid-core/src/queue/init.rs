@@ -67,18 +67,31 @@ pub fn init(dir: &Path, request: &InitRequest) -> Result<Initialised> {
     let blueprint = |role: &str| -> Result<String> {
         let program = match agent.as_str() {
             "claude" => "agent: claude".to_owned(),
-            "command" => "agent: command\n# The command line; the prompt comes on its standard input.\ncommand: [my-agent]".to_owned(),
+            "command" => {
+                "agent: command\n# The command line; the prompt comes on its standard input.\ncommand: [my-agent]"
+                    .to_owned()
+            }
             other => {
-                return Err(Error::invalid(format!("no adapter for {other:?} is in this version; allowed: claude, command"))
-                    .with_hint("`--agent command` runs any command line as an agent"));
+                return Err(Error::invalid(format!(
+                    "no adapter for {other:?} is in this version; allowed: claude, command"
+                ))
+                .with_hint("`--agent command` runs any command line as an agent"));
             }
         };
-        let claims = if role == "gatekeeper" { "claims_from: provisional\n" } else { "" };
-        Ok(format!("role: {role}\n{program}\n{claims}max_instances: 1\nmax_turns: 200\n"))
+        let claims = if role == "gatekeeper" {
+            "claims_from: provisional\n"
+        } else {
+            ""
+        };
+        Ok(format!(
+            "role: {role}\n{program}\n{claims}max_instances: 1\nmax_turns: 200\n"
+        ))
     };
     let test = find_test(repo.root());
     let setup = find_setup(repo.root());
-    let mut config = String::from("# Octopoid's settings for this project; `octopoid config show --origin` shows all of them.\nmode: local\n");
+    let mut config = String::from(
+        "# Octopoid's settings for this project; `octopoid config show --origin` shows all of them.\nmode: local\n",
+    );
     if let Some(scope) = &request.scope {
         config.push_str(&format!("scope: {scope}\n"));
     }
@@ -88,7 +101,8 @@ pub fn init(dir: &Path, request: &InitRequest) -> Result<Initialised> {
     config.push_str(&format!("repo:\n  base_branch: {}\n", quoted(&base_branch)));
     match &test {
         Some(test) => config.push_str(&format!("  test: {}\n", quoted(test))),
-        None => config.push_str("  # The command that must pass on every commit before it is merged:\n  # test: make test\n"),
+        None => config
+            .push_str("  # The command that must pass on every commit before it is merged:\n  # test: make test\n"),
     }
     if let Some(setup) = &setup {
         config.push_str(&format!("  setup: {}\n", quoted(setup)));
@@ -104,7 +118,13 @@ pub fn init(dir: &Path, request: &InitRequest) -> Result<Initialised> {
     ];
     if let Some(machine) = &request.machine_id {
         crate::id::OrchestratorId::parse(machine)?;
-        files.push((paths.local(), format!("# Values of this machine, over config.yaml.\nserver:\n  machine_id: {}\n", quoted(machine))));
+        files.push((
+            paths.local(),
+            format!(
+                "# Values of this machine, over config.yaml.\nserver:\n  machine_id: {}\n",
+                quoted(machine)
+            ),
+        ));
     }
     // Last: a project is set up when this file is there.
     files.push((paths.config(), config));
@@ -121,10 +141,18 @@ pub fn init(dir: &Path, request: &InitRequest) -> Result<Initialised> {
             continue;
         }
         let made = path.parent().map_or(Ok(()), fs::create_dir_all);
-        made.and_then(|()| fs::write(&path, text)).map_err(|e| Error::io("write", &path, e))?;
+        made.and_then(|()| fs::write(&path, text))
+            .map_err(|e| Error::io("write", &path, e))?;
         written.push(shown);
     }
-    Ok(Initialised { root: repo.root().to_path_buf(), base_branch, test, agent, written, kept })
+    Ok(Initialised {
+        root: repo.root().to_path_buf(),
+        base_branch,
+        test,
+        agent,
+        written,
+        kept,
+    })
 }
 
 /// A YAML string that needs no thought about its characters.
@@ -145,11 +173,17 @@ fn find_test(root: &Path) -> Option<String> {
     if root.join("go.mod").is_file() {
         return Some("go test ./...".into());
     }
-    if root.join("pytest.ini").is_file() || root.join("conftest.py").is_file() || text("pyproject.toml").contains("pytest") {
+    if root.join("pytest.ini").is_file()
+        || root.join("conftest.py").is_file()
+        || text("pyproject.toml").contains("pytest")
+    {
         return Some("python3 -m pytest".into());
     }
     let has_target = |name: &str| text(name).lines().any(|l| l.starts_with("test:"));
-    ["Makefile", "makefile", "GNUmakefile"].iter().any(|name| has_target(name)).then(|| "make test".into())
+    ["Makefile", "makefile", "GNUmakefile"]
+        .iter()
+        .any(|name| has_target(name))
+        .then(|| "make test".into())
 }
 
 fn find_setup(root: &Path) -> Option<String> {

@@ -38,7 +38,10 @@ impl Octopoid {
         let paths = Paths::new(&root);
         let settings = config::load(&paths, &config::process_env)?;
         if settings.config.mode == Mode::Remote {
-            return Err(Error::new(ErrorCode::InvalidConfig, "mode: remote is not available in this version; use mode: local"));
+            return Err(Error::new(
+                ErrorCode::InvalidConfig,
+                "mode: remote is not available in this version; use mode: local",
+            ));
         }
         let base_branch = match &settings.config.repo.base_branch {
             Some(branch) => branch.clone(),
@@ -52,7 +55,11 @@ impl Octopoid {
             roles: allowed_roles(&settings)?,
         };
         let store = SqliteStore::open(&paths.state_db())?;
-        Ok(Self { engine: Engine::new(Arc::new(store), rules), settings: Arc::new(settings), root })
+        Ok(Self {
+            engine: Engine::new(Arc::new(store), rules),
+            settings: Arc::new(settings),
+            root,
+        })
     }
 
     /// Top of the main checkout.
@@ -101,7 +108,10 @@ fn allowed_roles(settings: &Settings) -> Result<Option<Vec<Role>>> {
     if settings.blueprints.is_empty() {
         return Ok(None);
     }
-    let mut roles = Role::KNOWN.iter().map(|name| Role::parse(name)).collect::<Result<Vec<_>>>()?;
+    let mut roles = Role::KNOWN
+        .iter()
+        .map(|name| Role::parse(name))
+        .collect::<Result<Vec<_>>>()?;
     for blueprint in &settings.blueprints {
         if !roles.contains(&blueprint.role) {
             roles.push(blueprint.role.clone());
@@ -145,7 +155,15 @@ impl Tasks<'_> {
     }
     /// Refuses it; the reason reaches the next attempt.
     pub async fn reject(&self, id: &TaskId, by: &str, reason: &str) -> Result<Task> {
-        self.0.apply(id, Command::Reject { by: by.to_owned(), reason: reason.to_owned() }).await
+        self.0
+            .apply(
+                id,
+                Command::Reject {
+                    by: by.to_owned(),
+                    reason: reason.to_owned(),
+                },
+            )
+            .await
     }
     /// Starts a finished or stuck task again, with fresh limits.
     pub async fn retry(&self, id: &TaskId, by: &str) -> Result<Task> {
@@ -157,23 +175,64 @@ impl Tasks<'_> {
     }
     /// Calls a task off; its agent is ended, its work is kept.
     pub async fn cancel(&self, id: &TaskId, by: &str, reason: &str) -> Result<Task> {
-        self.0.apply(id, Command::Cancel { by: by.to_owned(), reason: reason.to_owned() }).await
+        self.0
+            .apply(
+                id,
+                Command::Cancel {
+                    by: by.to_owned(),
+                    reason: reason.to_owned(),
+                },
+            )
+            .await
     }
     /// No claims until `unhold`.
     pub async fn hold(&self, id: &TaskId, by: &str, reason: &str) -> Result<Task> {
-        self.0.apply(id, Command::Hold { by: by.to_owned(), reason: reason.to_owned() }).await
+        self.0
+            .apply(
+                id,
+                Command::Hold {
+                    by: by.to_owned(),
+                    reason: reason.to_owned(),
+                },
+            )
+            .await
     }
     /// Claims are allowed again.
     pub async fn unhold(&self, id: &TaskId, by: &str) -> Result<Task> {
         self.0.apply(id, Command::Unhold { by: by.to_owned() }).await
     }
     /// Moves a task by decision of a person. `merged_sha` is for `done`: a commit that is in the base branch.
-    pub async fn recover(&self, id: &TaskId, by: &str, to: QueueName, reason: &str, merged_sha: Option<String>) -> Result<Task> {
-        self.0.apply(id, Command::Recover { by: by.to_owned(), to, reason: reason.to_owned(), merged_sha }).await
+    pub async fn recover(
+        &self,
+        id: &TaskId,
+        by: &str,
+        to: QueueName,
+        reason: &str,
+        merged_sha: Option<String>,
+    ) -> Result<Task> {
+        self.0
+            .apply(
+                id,
+                Command::Recover {
+                    by: by.to_owned(),
+                    to,
+                    reason: reason.to_owned(),
+                    merged_sha,
+                },
+            )
+            .await
     }
     /// Moves a task to `failed`, from any queue that is not `done`.
     pub async fn fail(&self, id: &TaskId, by: &str, reason: &str) -> Result<Task> {
-        self.0.apply(id, Command::GiveUp { by: by.to_owned(), reason: reason.to_owned() }).await
+        self.0
+            .apply(
+                id,
+                Command::GiveUp {
+                    by: by.to_owned(),
+                    reason: reason.to_owned(),
+                },
+            )
+            .await
     }
     /// Changes what is asked for.
     pub async fn edit(&self, id: &TaskId, by: &str, edit: EditTask) -> Result<Task> {

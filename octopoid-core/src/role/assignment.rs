@@ -98,7 +98,11 @@ impl Assignment {
     /// Writes a line to the attempt's log.
     pub fn log(&self, text: &str) -> Result<()> {
         let path = self.dir.join("stdout.jsonl");
-        let mut file = File::options().create(true).append(true).open(&path).map_err(|e| Error::io("write", &path, e))?;
+        let mut file = File::options()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .map_err(|e| Error::io("write", &path, e))?;
         writeln!(file, "{text}").map_err(|e| Error::io("write", &path, e))
     }
 
@@ -156,7 +160,10 @@ impl Assignment {
         let mut set_git = Vec::new();
         if let Some(remote) = &self.remote {
             // Pushing is Octopoid's; an agent that tries learns so from the error.
-            set_git.push((format!("remote.{remote}.pushurl"), "octopoid-agents-do-not-push".to_owned()));
+            set_git.push((
+                format!("remote.{remote}.pushurl"),
+                "octopoid-agents-do-not-push".to_owned(),
+            ));
         }
         if !self.has_identity {
             set_git.push(("user.name".to_owned(), crate::git::IDENTITY.0.to_owned()));
@@ -177,8 +184,14 @@ impl Assignment {
         let exit = self.dir.join("exit");
         let mut running = match self.record.state()? {
             RunState::Running(id) => supervise::adopt(id, &self.mark, &exit),
-            RunState::Starting if supervise::find_by_mark(&self.mark).is_some() || exit.exists() || has_content(&stdout) => {
-                let gone = supervise::ProcessId { pid: 0, started: 0, boot: String::new() };
+            RunState::Starting
+                if supervise::find_by_mark(&self.mark).is_some() || exit.exists() || has_content(&stdout) =>
+            {
+                let gone = supervise::ProcessId {
+                    pid: 0,
+                    started: 0,
+                    boot: String::new(),
+                };
                 supervise::adopt(supervise::find_by_mark(&self.mark).unwrap_or(gone), &self.mark, &exit)
             }
             RunState::Starting | RunState::Fresh => self.start_agent(&*adapter, blueprint, max_turns)?,
@@ -189,7 +202,12 @@ impl Assignment {
         Ok(self.outcome(&*adapter, ending))
     }
 
-    fn start_agent(&self, adapter: &dyn Agent, blueprint: &Blueprint, max_turns: u32) -> Result<supervise::Running, RoleError> {
+    fn start_agent(
+        &self,
+        adapter: &dyn Agent,
+        blueprint: &Blueprint,
+        max_turns: u32,
+    ) -> Result<supervise::Running, RoleError> {
         let inherited = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
         let mut env = agent::environment(adapter, inherited, &blueprint.env);
         let program = agent::find_program(adapter, &env, &self.worktree)?;
@@ -212,11 +230,24 @@ impl Assignment {
         // Names only for what came from outside: a value may be a key.
         let shown: BTreeMap<&str, &str> = env
             .iter()
-            .map(|(k, v)| (k.as_str(), if k.starts_with("OCTOPOID_") && k != supervise::MARK { v.as_str() } else { "(set)" }))
+            .map(|(k, v)| {
+                (
+                    k.as_str(),
+                    if k.starts_with("OCTOPOID_") && k != supervise::MARK {
+                        v.as_str()
+                    } else {
+                        "(set)"
+                    },
+                )
+            })
             .collect();
         let about = serde_json::json!({ "argv": argv, "cwd": self.worktree, "env": shown });
         write(&self.dir.join("env.json"), &format!("{about:#}\n"))?;
-        let (stdout, stderr, exit) = (self.dir.join("stdout.jsonl"), self.dir.join("stderr.log"), self.dir.join("exit"));
+        let (stdout, stderr, exit) = (
+            self.dir.join("stdout.jsonl"),
+            self.dir.join("stderr.log"),
+            self.dir.join("exit"),
+        );
         self.record.starting()?;
         let launch = supervise::Launch {
             argv: &argv,
@@ -247,12 +278,18 @@ impl Assignment {
         }
         let errors = outcome::file_tail(&self.dir.join("stderr.log"), 8192);
         let tail = format!("{}\n{}", outcome::tail(&stdout, 4096), outcome::tail(&errors, 4096));
-        Outcome { reading, ending: Some(ending), tail: tail.trim().to_owned() }
+        Outcome {
+            reading,
+            ending: Some(ending),
+            tail: tail.trim().to_owned(),
+        }
     }
 
     /// Longest time that the attempt may still take.
     pub fn time_left(&self) -> Duration {
-        self.limits.wall.saturating_sub(self.begun.elapsed().unwrap_or_default())
+        self.limits
+            .wall
+            .saturating_sub(self.begun.elapsed().unwrap_or_default())
     }
 }
 
@@ -262,7 +299,11 @@ fn has_content(path: &Path) -> bool {
 
 fn write(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).map_err(|e| match e.kind() {
-        std::io::ErrorKind::StorageFull => Error::new(ErrorCode::Io, format!("the disk is full; cannot write {}", path.display())).with_source(e),
+        std::io::ErrorKind::StorageFull => Error::new(
+            ErrorCode::Io,
+            format!("the disk is full; cannot write {}", path.display()),
+        )
+        .with_source(e),
         _ => Error::io("write", path, e),
     })
 }

@@ -46,14 +46,28 @@ impl Outcome {
 
     /// Any report with its summary.
     pub fn reported(what: Reported, summary: impl Into<String>) -> Self {
-        let reading = Reading { reported: Some(what), summary: Some(summary.into()), ..Reading::default() };
-        Self { reading, ..Self::default() }
+        let reading = Reading {
+            reported: Some(what),
+            summary: Some(summary.into()),
+            ..Reading::default()
+        };
+        Self {
+            reading,
+            ..Self::default()
+        }
     }
 
     /// A reviewer's decision.
     pub fn verdict(verdict: Verdict, reason: impl Into<String>) -> Self {
-        let reading = Reading { verdict: Some(verdict), summary: Some(reason.into()), ..Reading::default() };
-        Self { reading, ..Self::default() }
+        let reading = Reading {
+            verdict: Some(verdict),
+            summary: Some(reason.into()),
+            ..Reading::default()
+        };
+        Self {
+            reading,
+            ..Self::default()
+        }
     }
 
     /// Adds what it cost.
@@ -79,7 +93,11 @@ pub struct RoleError {
 impl RoleError {
     /// The work itself failed.
     pub fn failed(message: impl Into<String>) -> Self {
-        Self { failure: Failure::AgentReported, message: message.into(), retry_at: None }
+        Self {
+            failure: Failure::AgentReported,
+            message: message.into(),
+            retry_at: None,
+        }
     }
 }
 
@@ -96,6 +114,10 @@ impl From<Error> for RoleError {
             Some(hint) => format!("{error} ({hint})"),
             None => error.to_string(),
         };
-        Self { failure, message, retry_at: None }
+        Self {
+            failure,
+            message,
+            retry_at: None,
+        }
     }
 }

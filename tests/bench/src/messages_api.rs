@@ -95,21 +95,39 @@ fn answer(mut request: Request, script: &Script, seen: &Mutex<Vec<String>>) -> i
         return request.respond(Response::empty(StatusCode(400)));
     };
     let messages = body["messages"].as_array().cloned().unwrap_or_default();
-    let users: Vec<String> = messages.iter().filter(|m| m["role"] == "user").map(|m| m["content"].to_string()).collect();
-    seen.lock().unwrap_or_else(PoisonError::into_inner).push(users.join("\n"));
+    let users: Vec<String> = messages
+        .iter()
+        .filter(|m| m["role"] == "user")
+        .map(|m| m["content"].to_string())
+        .collect();
+    seen.lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(users.join("\n"));
     let asked = messages.iter().filter(|m| m["role"] == "assistant").count();
     let tools = body["tools"].as_array().cloned().unwrap_or_default();
-    let reviews = tools.iter().any(|t| t["name"] == "StructuredOutput" && !t["input_schema"]["properties"]["verdict"].is_null());
+    let reviews = tools
+        .iter()
+        .any(|t| t["name"] == "StructuredOutput" && !t["input_schema"]["properties"]["verdict"].is_null());
     let turns = if reviews { &script.review } else { &script.work };
-    let turn = turns.get(asked).or(turns.last()).cloned().unwrap_or(Turn::Text("(the script is empty)".into()));
+    let turn = turns
+        .get(asked)
+        .or(turns.last())
+        .cloned()
+        .unwrap_or(Turn::Text("(the script is empty)".into()));
     match turn {
         Turn::Error { status, kind, message } => {
             let body = json!({ "type": "error", "error": { "type": kind, "message": message } });
-            request.respond(with_type(Response::from_string(body.to_string()).with_status_code(status), "application/json"))
+            request.respond(with_type(
+                Response::from_string(body.to_string()).with_status_code(status),
+                "application/json",
+            ))
         }
         turn => {
             let model = body["model"].as_str().unwrap_or("model").to_owned();
-            request.respond(with_type(Response::from_string(stream(&turn, &model, asked)), "text/event-stream"))
+            request.respond(with_type(
+                Response::from_string(stream(&turn, &model, asked)),
+                "text/event-stream",
+            ))
         }
     }
 }
@@ -136,19 +154,34 @@ fn stream(turn: &Turn, model: &str, number: usize) -> String {
     let reason = match turn {
         Turn::Tool { name, input } => {
             let call = format!("toolu_{number}_{}", name.to_lowercase());
-            event("content_block_start", json!({ "index": 0, "content_block": { "type": "tool_use", "id": call, "name": name, "input": {} } }));
-            event("content_block_delta", json!({ "index": 0, "delta": { "type": "input_json_delta", "partial_json": input.to_string() } }));
+            event(
+                "content_block_start",
+                json!({ "index": 0, "content_block": { "type": "tool_use", "id": call, "name": name, "input": {} } }),
+            );
+            event(
+                "content_block_delta",
+                json!({ "index": 0, "delta": { "type": "input_json_delta", "partial_json": input.to_string() } }),
+            );
             "tool_use"
         }
         Turn::Text(words) => {
-            event("content_block_start", json!({ "index": 0, "content_block": { "type": "text", "text": "" } }));
-            event("content_block_delta", json!({ "index": 0, "delta": { "type": "text_delta", "text": words } }));
+            event(
+                "content_block_start",
+                json!({ "index": 0, "content_block": { "type": "text", "text": "" } }),
+            );
+            event(
+                "content_block_delta",
+                json!({ "index": 0, "delta": { "type": "text_delta", "text": words } }),
+            );
             "end_turn"
         }
         Turn::Error { .. } => "end_turn",
     };
     event("content_block_stop", json!({ "index": 0 }));
-    event("message_delta", json!({ "delta": { "stop_reason": reason }, "usage": { "output_tokens": 50 } }));
+    event(
+        "message_delta",
+        json!({ "delta": { "stop_reason": reason }, "usage": { "output_tokens": 50 } }),
+    );
     event("message_stop", json!({}));
     text
 }

@@ -56,9 +56,9 @@ CREATE TABLE tasks (
   )
 );
 
-CREATE INDEX tasks_claimable ON tasks (scope, queue, awaiting, priority, created_at, id)
+CREATE INDEX tasks_claimable ON tasks (scope, queue, awaiting, priority, created_at)
   WHERE claim_token IS NULL AND hold IS NULL AND open_blockers = 0 AND awaiting IS NOT NULL;
-CREATE INDEX tasks_listed ON tasks (scope, (kind IN ('done', 'failed', 'cancelled')), priority, created_at, id);
+CREATE INDEX tasks_listed ON tasks (scope, (kind IN ('done', 'failed', 'cancelled')), priority, created_at);
 CREATE INDEX tasks_counted ON tasks (scope, queue);
 CREATE INDEX tasks_claimed ON tasks (scope, lease_expires_at) WHERE claim_token IS NOT NULL;
 CREATE INDEX tasks_delayed ON tasks (scope, not_before) WHERE not_before IS NOT NULL;

@@ -42,7 +42,9 @@ pub(super) fn snapshot(c: &Connection, scope: &Scope, footprint: &Footprint) -> 
 }
 
 fn of_task(c: &Connection, scope: &Scope, task: Option<Task>) -> rusqlite::Result<Snapshot> {
-    let Some(task) = task else { return Ok(Snapshot::default()) };
+    let Some(task) = task else {
+        return Ok(Snapshot::default());
+    };
     let id = task.id.clone();
     Ok(Snapshot {
         attempt: attempts(c, scope, &id, true)?.pop(),
@@ -59,7 +61,7 @@ fn claimable(c: &Connection, scope: &Scope, filter: &ClaimFilter) -> rusqlite::R
     let sql = format!(
         "SELECT {} FROM tasks WHERE scope = ?1 AND queue = ?2 AND awaiting = ?3 AND claim_token IS NULL AND hold IS NULL \
          AND open_blockers = 0 AND awaiting IS NOT NULL AND (not_before IS NULL OR not_before <= ?4) \
-         ORDER BY priority, created_at, id LIMIT 1",
+         ORDER BY priority, created_at, rowid LIMIT 1",
         row::TASK
     );
     let mut statement = c.prepare_cached(&sql)?;
@@ -88,7 +90,9 @@ fn earlier(c: &Connection, scope: &Scope, key: &str) -> rusqlite::Result<Option<
         .prepare_cached("SELECT fingerprint, task_id FROM idempotency WHERE scope = ?1 AND key = ?2")?
         .query_row((scope.as_str(), key), |r| Ok((r.get(0)?, r.get(1)?)))
         .optional()?;
-    let Some((fingerprint, id)) = found else { return Ok(None) };
+    let Some((fingerprint, id)) = found else {
+        return Ok(None);
+    };
     let task = c
         .prepare_cached(&format!("SELECT {} FROM tasks WHERE scope = ?1 AND id = ?2", row::TASK))?
         .query_row((scope.as_str(), id), row::task)
@@ -129,7 +133,10 @@ pub(super) fn list(c: &Connection, scope: &Scope, filter: &TaskFilter) -> rusqli
     among("queue", filter.queues.iter().map(ToString::to_string).collect());
     among("priority", filter.priorities.iter().map(ToString::to_string).collect());
     among("role", filter.roles.iter().map(ToString::to_string).collect());
-    among("project_id", filter.project_id.iter().map(ToString::to_string).collect());
+    among(
+        "project_id",
+        filter.project_id.iter().map(ToString::to_string).collect(),
+    );
     if filter.open_only {
         condition.push_str(&format!(" AND {FINISHED} = 0"));
     }
@@ -141,12 +148,17 @@ pub(super) fn list(c: &Connection, scope: &Scope, filter: &TaskFilter) -> rusqli
     values.push(Value::Integer(i64::from(filter.offset)));
     let tasks = c
         .prepare_cached(&format!(
-            "SELECT {} FROM tasks WHERE {condition} ORDER BY {FINISHED}, priority, created_at, id LIMIT ? OFFSET ?",
+            "SELECT {} FROM tasks WHERE {condition} ORDER BY {FINISHED}, priority, created_at, rowid LIMIT ? OFFSET ?",
             row::TASK
         ))?
         .query_map(row::params(&values), row::task)?
         .collect::<Rows<Task>>()?;
-    Ok(TaskPage { tasks, total, offset: filter.offset, limit })
+    Ok(TaskPage {
+        tasks,
+        total,
+        offset: filter.offset,
+        limit,
+    })
 }
 
 pub(super) fn counts(c: &Connection, scope: &Scope) -> Rows<QueueCount> {
@@ -156,17 +168,22 @@ pub(super) fn counts(c: &Connection, scope: &Scope) -> Rows<QueueCount> {
             let queue = queue.parse().map_err(|e: crate::error::Error| {
                 rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, e.into())
             })?;
-            Ok(QueueCount { queue, count: r.get(1)? })
+            Ok(QueueCount {
+                queue,
+                count: r.get(1)?,
+            })
         })?
         .collect()
 }
 
 fn blocker(r: &rusqlite::Row<'_>) -> rusqlite::Result<Blocker> {
     let text = |column| -> rusqlite::Result<String> { r.get(column) };
-    let wrong = |e: crate::error::Error| {
-        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, e.into())
-    };
-    Ok(Blocker { id: text(0)?.parse().map_err(wrong)?, queue: text(1)?.parse().map_err(wrong)? })
+    let wrong =
+        |e: crate::error::Error| rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, e.into());
+    Ok(Blocker {
+        id: text(0)?.parse().map_err(wrong)?,
+        queue: text(1)?.parse().map_err(wrong)?,
+    })
 }
 
 pub(super) fn blockers(c: &Connection, scope: &Scope, id: &TaskId) -> Rows<Blocker> {
@@ -188,7 +205,10 @@ fn named_blockers(c: &Connection, scope: &Scope, ids: &[TaskId]) -> Rows<Blocker
 }
 
 fn dependents(c: &Connection, scope: &Scope, id: &TaskId) -> Rows<Task> {
-    let columns: Vec<String> = row::TASK.split(',').map(|column| format!("t.{}", column.trim())).collect();
+    let columns: Vec<String> = row::TASK
+        .split(',')
+        .map(|column| format!("t.{}", column.trim()))
+        .collect();
     c.prepare_cached(&format!(
         "SELECT {} FROM blockers b JOIN tasks t ON t.scope = b.scope AND t.id = b.task_id \
          WHERE b.scope = ?1 AND b.blocker_id = ?2",
@@ -209,15 +229,21 @@ pub(super) fn attempts(c: &Connection, scope: &Scope, id: &TaskId, live: bool) -
 }
 
 pub(super) fn reviews(c: &Connection, scope: &Scope, id: &TaskId) -> Rows<Review> {
-    c.prepare_cached(&format!("SELECT {} FROM reviews WHERE scope = ?1 AND task_id = ?2 ORDER BY id", row::REVIEW))?
-        .query_map((scope.as_str(), id.as_str()), row::review)?
-        .collect()
+    c.prepare_cached(&format!(
+        "SELECT {} FROM reviews WHERE scope = ?1 AND task_id = ?2 ORDER BY id",
+        row::REVIEW
+    ))?
+    .query_map((scope.as_str(), id.as_str()), row::review)?
+    .collect()
 }
 
 pub(super) fn messages(c: &Connection, scope: &Scope, id: &TaskId) -> Rows<Message> {
-    c.prepare_cached(&format!("SELECT {} FROM messages WHERE scope = ?1 AND task_id = ?2 ORDER BY id", row::MESSAGE))?
-        .query_map((scope.as_str(), id.as_str()), row::message)?
-        .collect()
+    c.prepare_cached(&format!(
+        "SELECT {} FROM messages WHERE scope = ?1 AND task_id = ?2 ORDER BY id",
+        row::MESSAGE
+    ))?
+    .query_map((scope.as_str(), id.as_str()), row::message)?
+    .collect()
 }
 
 pub(super) fn events(c: &Connection, scope: &Scope, task: Option<&TaskId>, after: i64, limit: u32) -> Rows<Event> {
@@ -252,7 +278,10 @@ pub(super) fn next_retry(c: &Connection, scope: &Scope, after: Timestamp) -> rus
 pub(super) fn spent(c: &Connection, scope: &Scope, task: Option<&TaskId>, since: Timestamp) -> rusqlite::Result<Spent> {
     let sum = |r: &rusqlite::Row<'_>| {
         let tokens: i64 = r.get(0)?;
-        Ok(Spent { tokens: u64::try_from(tokens).unwrap_or(0), usd: r.get(1)? })
+        Ok(Spent {
+            tokens: u64::try_from(tokens).unwrap_or(0),
+            usd: r.get(1)?,
+        })
     };
     match task {
         Some(id) => c

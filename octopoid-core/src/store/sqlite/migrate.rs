@@ -23,11 +23,15 @@ pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<()> {
     let fail = |e| store_error(path, "migrate", e);
     // Outside the transaction: the journal mode cannot change inside one.
     connection.pragma_update(None, "journal_mode", "WAL").map_err(fail)?;
-    let known: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(fail)?;
+    let known: i64 = connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(fail)?;
     if usize::try_from(known).is_ok_and(|v| v == MIGRATIONS.len()) {
         return Ok(());
     }
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fail)?;
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(fail)?;
     transaction
         .execute_batch("CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL)")
         .map_err(fail)?;
@@ -38,7 +42,12 @@ pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<()> {
     if done.len() > MIGRATIONS.len() {
         return Err(Error::new(
             ErrorCode::NewerSchema,
-            format!("{} was written by a newer Octopoid (schema {}, this program knows {})", path.display(), done.len(), MIGRATIONS.len()),
+            format!(
+                "{} was written by a newer Octopoid (schema {}, this program knows {})",
+                path.display(),
+                done.len(),
+                MIGRATIONS.len()
+            ),
         )
         .with_hint("install the newer Octopoid; nothing was changed"));
     }
@@ -50,18 +59,26 @@ pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<()> {
             Some(_) => {
                 return Err(Error::new(
                     ErrorCode::NewerSchema,
-                    format!("migration {name} of {} is not the one that this program has", path.display()),
+                    format!(
+                        "migration {name} of {} is not the one that this program has",
+                        path.display()
+                    ),
                 )
                 .with_hint("use the Octopoid that created the file, or restore it from a backup"));
             }
             None => {
                 transaction.execute_batch(&text).map_err(fail)?;
                 transaction
-                    .execute("INSERT INTO migrations (number, name, checksum) VALUES (?1, ?2, ?3)", (index + 1, name, checksum))
+                    .execute(
+                        "INSERT INTO migrations (number, name, checksum) VALUES (?1, ?2, ?3)",
+                        (index + 1, name, checksum),
+                    )
                     .map_err(fail)?;
             }
         }
     }
-    transaction.pragma_update(None, "user_version", MIGRATIONS.len()).map_err(fail)?;
+    transaction
+        .pragma_update(None, "user_version", MIGRATIONS.len())
+        .map_err(fail)?;
     transaction.commit().map_err(fail)
 }

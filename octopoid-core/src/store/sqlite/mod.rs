@@ -47,13 +47,19 @@ pub(crate) fn store_error(path: &Path, action: &str, error: rusqlite::Error) -> 
         }
         Some(Sqlite::DatabaseCorrupt | Sqlite::NotADatabase) => "restore the file from a backup; it is damaged",
         _ => {
-            return Error::new(ErrorCode::Internal, format!("cannot {action} {}: {error}", path.display()))
-                .with_source(error);
+            return Error::new(
+                ErrorCode::Internal,
+                format!("cannot {action} {}: {error}", path.display()),
+            )
+            .with_source(error);
         }
     };
-    Error::new(ErrorCode::StoreUnavailable, format!("cannot {action} {}: {error}", path.display()))
-        .with_hint(hint)
-        .with_source(error)
+    Error::new(
+        ErrorCode::StoreUnavailable,
+        format!("cannot {action} {}: {error}", path.display()),
+    )
+    .with_hint(hint)
+    .with_source(error)
 }
 
 /// Opens a connection with the settings that every connection has.
@@ -115,7 +121,14 @@ impl Store for SqliteStore {
                 for change in &changes {
                     write::change(tx, change)?;
                 }
-                if let (Footprint::New { key: Some((key, fingerprint)), .. }, Some(change)) = (&footprint, changes.first()) {
+                if let (
+                    Footprint::New {
+                        key: Some((key, fingerprint)),
+                        ..
+                    },
+                    Some(change),
+                ) = (&footprint, changes.first())
+                {
                     write::idempotency(tx, &scope, key, fingerprint, &change.after)?;
                 }
                 Ok(changes)
@@ -127,14 +140,27 @@ impl Store for SqliteStore {
         let (scope, id, by) = (scope.clone(), id.clone(), by.to_owned());
         self.writer
             .run(move |tx| {
-                let snapshot =
-                    load::snapshot(tx, &scope, &Footprint::Task { id: id.clone(), new_blockers: None })?;
-                let task = snapshot.task.ok_or_else(|| writer::Stop::Refused(Error::not_found("task", &id)))?;
+                let snapshot = load::snapshot(
+                    tx,
+                    &scope,
+                    &Footprint::Task {
+                        id: id.clone(),
+                        new_blockers: None,
+                    },
+                )?;
+                let task = snapshot
+                    .task
+                    .ok_or_else(|| writer::Stop::Refused(Error::not_found("task", &id)))?;
                 let refused = |message: String, hint: String| {
-                    Err(writer::Stop::Refused(Error::new(ErrorCode::IllegalTransition, message).with_hint(hint)))
+                    Err(writer::Stop::Refused(
+                        Error::new(ErrorCode::IllegalTransition, message).with_hint(hint),
+                    ))
                 };
                 if task.claim_token.is_some() {
-                    return refused(format!("task {id} is being worked on"), format!("`octopoid cancel {id}` first"));
+                    return refused(
+                        format!("task {id} is being worked on"),
+                        format!("`octopoid cancel {id}` first"),
+                    );
                 }
                 if let Some(dependent) = snapshot.dependents.first() {
                     return refused(
@@ -197,7 +223,8 @@ impl Store for SqliteStore {
 
     async fn events(&self, scope: &Scope, task: Option<&TaskId>, after: i64, limit: u32) -> Result<Vec<Event>> {
         let (scope, task) = (scope.clone(), task.cloned());
-        self.read(move |c| load::events(c, &scope, task.as_ref(), after, limit)).await
+        self.read(move |c| load::events(c, &scope, task.as_ref(), after, limit))
+            .await
     }
 
     async fn claimed(&self, scope: &Scope, expired_by: Option<Timestamp>) -> Result<Vec<Task>> {

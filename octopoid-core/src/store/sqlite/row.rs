@@ -23,7 +23,10 @@ fn parsed<T: FromStr<Err: std::fmt::Display>>(row: &Row<'_>, column: usize) -> r
 }
 
 fn parsed_opt<T: FromStr<Err: std::fmt::Display>>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>> {
-    row.get_ref(column)?.as_str_or_null()?.map(|t| t.parse().map_err(|e| bad(column, e))).transpose()
+    row.get_ref(column)?
+        .as_str_or_null()?
+        .map(|t| t.parse().map_err(|e| bad(column, e)))
+        .transpose()
 }
 
 fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
@@ -36,7 +39,9 @@ fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Timestamp>> {
 
 /// A value as JSON text.
 pub(super) fn to_json(value: &impl Serialize) -> rusqlite::Result<Value> {
-    serde_json::to_string(value).map(Value::Text).map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))
+    serde_json::to_string(value)
+        .map(Value::Text)
+        .map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))
 }
 
 fn text(value: impl AsRef<str>) -> Value {
@@ -228,7 +233,11 @@ pub(super) fn review(r: &Row<'_>) -> rusqlite::Result<Review> {
         by: r.get(2)?,
         condition: r.get(3)?,
         sha: r.get(4)?,
-        verdict: if r.get_ref(5)?.as_str()? == "approve" { Verdict::Approve } else { Verdict::Reject },
+        verdict: if r.get_ref(5)?.as_str()? == "approve" {
+            Verdict::Approve
+        } else {
+            Verdict::Reject
+        },
         reason: r.get(6)?,
         at: Timestamp(r.get(7)?),
     })

@@ -15,8 +15,17 @@ use crate::{
 fn update_sql() -> &'static str {
     static SQL: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
         let columns: Vec<&str> = row::TASK.split(',').map(str::trim).collect();
-        let set: Vec<String> = columns.iter().enumerate().skip(2).map(|(i, c)| format!("{c} = ?{}", i + 1)).collect();
-        format!("UPDATE tasks SET {} WHERE scope = ?1 AND id = ?2 AND version = ?{}", set.join(", "), columns.len() + 1)
+        let set: Vec<String> = columns
+            .iter()
+            .enumerate()
+            .skip(2)
+            .map(|(i, c)| format!("{c} = ?{}", i + 1))
+            .collect();
+        format!(
+            "UPDATE tasks SET {} WHERE scope = ?1 AND id = ?2 AND version = ?{}",
+            set.join(", "),
+            columns.len() + 1
+        )
     });
     &SQL
 }
@@ -24,7 +33,11 @@ fn update_sql() -> &'static str {
 fn insert_sql() -> &'static str {
     static SQL: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
         let count = row::TASK.split(',').count();
-        format!("INSERT INTO tasks ({}) VALUES ({})", row::TASK, vec!["?"; count].join(", "))
+        format!(
+            "INSERT INTO tasks ({}) VALUES ({})",
+            row::TASK,
+            vec!["?"; count].join(", ")
+        )
     });
     &SQL
 }
@@ -48,8 +61,9 @@ pub(super) fn change(c: &Connection, change: &Change) -> Result<(), Stop> {
     if let Some(blockers) = &change.blockers {
         c.prepare_cached("DELETE FROM blockers WHERE scope = ?1 AND task_id = ?2")?
             .execute((scope.as_str(), task.id.as_str()))?;
-        let mut insert =
-            c.prepare_cached("INSERT OR IGNORE INTO blockers (scope, task_id, blocker_id, position) VALUES (?1, ?2, ?3, ?4)")?;
+        let mut insert = c.prepare_cached(
+            "INSERT OR IGNORE INTO blockers (scope, task_id, blocker_id, position) VALUES (?1, ?2, ?3, ?4)",
+        )?;
         for (position, blocker) in blockers.iter().enumerate() {
             insert.execute((scope.as_str(), task.id.as_str(), blocker.as_str(), position))?;
         }
@@ -62,18 +76,21 @@ pub(super) fn change(c: &Connection, change: &Change) -> Result<(), Stop> {
             Verdict::Approve => "approve",
             Verdict::Reject => "reject",
         };
-        c.prepare_cached(&format!("INSERT INTO reviews ({}, scope) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row::REVIEW))?
-            .execute((
-                task.id.as_str(),
-                review.queue.as_str(),
-                &review.by,
-                &review.condition,
-                &review.sha,
-                verdict,
-                &review.reason,
-                review.at.0,
-                scope.as_str(),
-            ))?;
+        c.prepare_cached(&format!(
+            "INSERT INTO reviews ({}, scope) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            row::REVIEW
+        ))?
+        .execute((
+            task.id.as_str(),
+            review.queue.as_str(),
+            &review.by,
+            &review.condition,
+            &review.sha,
+            verdict,
+            &review.reason,
+            review.at.0,
+            scope.as_str(),
+        ))?;
     }
     if let Some(message) = &change.message {
         c.prepare_cached("INSERT INTO messages (scope, task_id, author, kind, content, at) VALUES (?, ?, ?, ?, ?, ?)")?
@@ -86,7 +103,13 @@ pub(super) fn change(c: &Connection, change: &Change) -> Result<(), Stop> {
                 task.updated_at.0,
             ))?;
     }
-    event(c, task, change.event.kind, change.event.by.as_deref(), &change.event.details)?;
+    event(
+        c,
+        task,
+        change.event.kind,
+        change.event.by.as_deref(),
+        &change.event.details,
+    )?;
     Ok(())
 }
 
@@ -97,16 +120,18 @@ fn event(
     by: Option<&str>,
     details: &serde_json::Value,
 ) -> rusqlite::Result<usize> {
-    c.prepare_cached("INSERT INTO events (scope, task_id, kind, at, by, version, details) VALUES (?, ?, ?, ?, ?, ?, ?)")?
-        .execute((
-            task.scope.as_str(),
-            task.id.as_str(),
-            kind,
-            task.updated_at.0,
-            by,
-            task.version,
-            row::to_json(details)?,
-        ))
+    c.prepare_cached(
+        "INSERT INTO events (scope, task_id, kind, at, by, version, details) VALUES (?, ?, ?, ?, ?, ?, ?)",
+    )?
+    .execute((
+        task.scope.as_str(),
+        task.id.as_str(),
+        kind,
+        task.updated_at.0,
+        by,
+        task.version,
+        row::to_json(details)?,
+    ))
 }
 
 fn write_attempt(c: &Connection, task: &Task, change: &AttemptChange) -> Result<(), Stop> {
@@ -124,7 +149,13 @@ fn write_attempt(c: &Connection, task: &Task, change: &AttemptChange) -> Result<
         AttemptChange::Base(sha) => c
             .prepare_cached("UPDATE attempts SET base_sha = ?3 WHERE scope = ?1 AND task_id = ?2 AND ended_at IS NULL")?
             .execute((scope, id, sha))?,
-        AttemptChange::End { outcome, failure, reason, evidence, usage } => {
+        AttemptChange::End {
+            outcome,
+            failure,
+            reason,
+            evidence,
+            usage,
+        } => {
             let evidence = evidence.as_ref().map(row::to_json).transpose()?;
             let spent = usage.clone().unwrap_or_default();
             let tokens = i64::try_from(spent.input_tokens.saturating_add(spent.output_tokens)).unwrap_or(i64::MAX);
@@ -151,7 +182,10 @@ fn write_attempt(c: &Connection, task: &Task, change: &AttemptChange) -> Result<
     if written == 1 {
         Ok(())
     } else {
-        Err(Stop::Refused(Error::new(ErrorCode::Internal, format!("task {id} has no live attempt to change"))))
+        Err(Stop::Refused(Error::new(
+            ErrorCode::Internal,
+            format!("task {id} has no live attempt to change"),
+        )))
     }
 }
 
@@ -162,13 +196,19 @@ pub(super) fn idempotency(
     fingerprint: &str,
     task: &Task,
 ) -> rusqlite::Result<()> {
-    c.prepare_cached("INSERT OR REPLACE INTO idempotency (scope, key, fingerprint, task_id, at) VALUES (?, ?, ?, ?, ?)")?
-        .execute((scope.as_str(), key, fingerprint, task.id.as_str(), task.created_at.0))?;
+    c.prepare_cached(
+        "INSERT OR REPLACE INTO idempotency (scope, key, fingerprint, task_id, at) VALUES (?, ?, ?, ?, ?)",
+    )?
+    .execute((scope.as_str(), key, fingerprint, task.id.as_str(), task.created_at.0))?;
     Ok(())
 }
 
 pub(super) fn delete(c: &Connection, task: &Task, by: &str, now: Timestamp) -> rusqlite::Result<()> {
-    let gone = Task { version: task.version + 1, updated_at: now, ..task.clone() };
+    let gone = Task {
+        version: task.version + 1,
+        updated_at: now,
+        ..task.clone()
+    };
     let details = serde_json::json!({ "title": task.title, "queue": task.queue, "head_sha": task.head_sha, "content": task.content });
     event(c, &gone, "deleted", Some(by), &details)?;
     c.prepare_cached("DELETE FROM tasks WHERE scope = ?1 AND id = ?2")?

@@ -39,7 +39,9 @@ pub(super) struct Writer {
 
 impl fmt::Debug for Writer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Writer").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("Writer")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 
@@ -50,7 +52,11 @@ impl Writer {
             .name("octopoid-writer".into())
             .spawn(move || serve(connection, &inbox))
             .map_err(|e| Error::io("start a thread for", &path, e))?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread), path })
+        Ok(Self {
+            jobs: Some(jobs),
+            thread: Some(thread),
+            path,
+        })
     }
 
     /// Runs `work` in the next batch and waits until its result is durable.
@@ -78,7 +84,12 @@ impl Writer {
             });
             (keep, tell)
         });
-        let gone = || Error::new(ErrorCode::StoreUnavailable, format!("the writer of {} has stopped", self.path.display()));
+        let gone = || {
+            Error::new(
+                ErrorCode::StoreUnavailable,
+                format!("the writer of {} has stopped", self.path.display()),
+            )
+        };
         self.jobs.as_ref().ok_or_else(gone)?.send(job).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
@@ -145,5 +156,9 @@ fn write_batch(connection: &mut Connection, batch: Vec<Job>, answers: &mut Vec<A
             savepoint.rollback()?;
         }
     }
-    if wrote { transaction.commit() } else { transaction.rollback() }
+    if wrote {
+        transaction.commit()
+    } else {
+        transaction.rollback()
+    }
 }
