@@ -102,23 +102,12 @@ fn listen() -> Result<watch::Receiver<Stop>, Error> {
     let fail = |e| Error::new(ErrorCode::Internal, format!("cannot listen for signals: {e}"));
     let mut interrupt = signal(SignalKind::interrupt()).map_err(fail)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(fail)?;
-    let mut wake = signal(SignalKind::user_defined1()).map_err(fail)?;
     let (told, stop) = watch::channel(Stop::No);
     tokio::spawn(async move {
-        let mut wakes = 0;
         loop {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
-                _ = wake.recv() => {
-                    wakes += 1;
-                    told.send_if_modified(|stop| {
-                        let open = !matches!(stop, Stop::Gracefully | Stop::WithAgents);
-                        if open { *stop = Stop::Wake(wakes); }
-                        open
-                    });
-                    continue;
-                }
             }
             told.send_modify(|stop| {
                 *stop = if *stop == Stop::Gracefully {
@@ -295,7 +284,7 @@ pub(crate) fn resume(global: &Global, output: &Output) -> Result<u8, Error> {
     let (paths, journal) = journal(global)?;
     let was = journal.pause()?;
     journal.set_pause(None)?;
-    Orchestrator::nudge(&paths);
+    Orchestrator::nudge(&paths)?;
     output.text(if was.is_some() {
         "tasks are claimed again"
     } else {

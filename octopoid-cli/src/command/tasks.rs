@@ -206,8 +206,6 @@ pub(crate) async fn act(
             )
         }
     };
-    // A running agent of a task that was called off is to end now, not at its next renewal.
-    Orchestrator::nudge(&paths(&octopoid));
     output.text(&format!(
         "{} is in {}: {what}",
         output.paint(Tone::Strong, task.id.as_str()),

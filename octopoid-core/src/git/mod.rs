@@ -5,6 +5,7 @@
 
 mod diff;
 mod lock;
+mod main_checkout;
 mod merge;
 mod remote;
 mod worktree;

@@ -391,60 +391,6 @@ impl Repo {
             .filter(|p| p.starts_with(&folder))
             .collect())
     }
-
-    /// Brings the main checkout from `old` to `new` where it is safe: `branch` checked out, no tracked file changed.
-    ///
-    /// Gives false and changes nothing where it is not. The branch itself must have moved already.
-    pub fn follow_in_main_checkout(&self, branch: &str, old: &str, new: &str) -> Result<bool> {
-        let repo = self.open()?;
-        if head_target(&repo).as_deref() != Some(&format!("refs/heads/{branch}")) {
-            return Ok(true);
-        }
-        let action = format!("bring {} to {new}", self.root().display());
-        let tree = |sha: &str| {
-            oid(sha).and_then(|id| {
-                repo.find_commit(id)
-                    .and_then(|c| c.tree())
-                    .map_err(|e| failed(&action, &e))
-            })
-        };
-        let before = tree(old)?;
-        // HEAD names the branch, which has moved: compare files and index with what they stood on before.
-        let changed = repo
-            .diff_tree_to_workdir_with_index(Some(&before), None)
-            .map_err(|e| failed(&action, &e))?
-            .deltas()
-            .any(|d| {
-                !matches!(
-                    d.status(),
-                    git2::Delta::Untracked | git2::Delta::Ignored | git2::Delta::Unmodified
-                )
-            });
-        if changed {
-            return Ok(false);
-        }
-        // libgit2 measures "unchanged" against HEAD, which is ahead of the files here; the program takes both trees.
-        let refreshed = self.program(
-            &["update-index", "-q", "--refresh"],
-            "refresh the index of the main checkout",
-        );
-        let moved = refreshed.and_then(|_| self.program(&["read-tree", "-m", "-u", old, new], &action));
-        Ok(moved.is_ok())
-    }
-
-    /// Whether the main checkout has `branch` checked out with changed tracked files.
-    pub fn main_checkout_is_dirty(&self, branch: &str) -> Result<bool> {
-        let repo = self.open()?;
-        if head_target(&repo).as_deref() != Some(&format!("refs/heads/{branch}")) {
-            return Ok(false);
-        }
-        let mut options = StatusOptions::new();
-        options.include_untracked(false).include_ignored(false);
-        let statuses = repo
-            .statuses(Some(&mut options))
-            .map_err(|e| failed("look at the main checkout", &e))?;
-        Ok(!statuses.is_empty())
-    }
 }
 
 /// Whether the worktree was made to its end: its mark is written last.
@@ -471,7 +417,7 @@ fn same_place(a: &Path, b: &Path) -> bool {
 }
 
 /// The ref that HEAD names, whether it exists or not; none on a detached HEAD.
-fn head_target(repo: &Repository) -> Option<String> {
+pub(super) fn head_target(repo: &Repository) -> Option<String> {
     repo.find_reference("HEAD")
         .ok()?
         .symbolic_target()

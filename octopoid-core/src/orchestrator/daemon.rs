@@ -46,8 +46,6 @@ pub enum Ended {
 pub enum Stop {
     /// Go on.
     No,
-    /// Look at the queue now.
-    Wake(u64),
     /// Stop claiming, finish steps, leave agents to the next orchestrator.
     Gracefully,
     /// The same, and end the agents; their work is kept.
@@ -100,6 +98,8 @@ impl Daemon {
 
     pub(super) async fn run(mut self, mut stop: watch::Receiver<Stop>) -> Result<Ended> {
         self.cx.journal.set_stop_now(false)?;
+        let agents: Vec<String> = self.cx.players.iter().map(|p| p.name.clone()).collect();
+        self.cx.journal.review_findings(&agents)?;
         let woken = Arc::new(Notify::new());
         let _watch = wake::watch(&self.cx.paths.dir(), Arc::clone(&woken))?;
         let mut changes = self.cx.engine.changes();

@@ -275,6 +275,25 @@ impl Journal {
         )
     }
 
+    /// A fresh start tries everything again at once, and what is not configured any more is no finding.
+    pub fn review_findings(&self, agents: &[String]) -> Result<()> {
+        for finding in self.findings()? {
+            let gone = finding
+                .subject
+                .strip_prefix("agent:")
+                .is_some_and(|name| !agents.iter().any(|a| a == name));
+            if gone {
+                self.cleared(&finding.subject)?;
+            } else if finding.until.is_some() {
+                self.write(
+                    "UPDATE findings SET until = NULL WHERE subject = ?1",
+                    [&finding.subject],
+                )?;
+            }
+        }
+        Ok(())
+    }
+
     /// The subject works again.
     pub fn cleared(&self, subject: &str) -> Result<()> {
         let there = self.findings()?.iter().any(|f| f.subject == subject);

@@ -7,6 +7,7 @@ mod journal;
 mod land;
 mod lock;
 mod plan;
+mod prepare;
 mod reconcile;
 mod review;
 mod sweep;
@@ -224,9 +225,9 @@ impl Orchestrator {
         Daemon::new(self.cx, once).run(stop).await
     }
 
-    /// Wakes up the project's orchestrator, if one runs, to look at the queue now.
-    pub fn nudge(paths: &Paths) -> bool {
-        lock::DaemonInfo::read_alive(paths).is_some_and(|info| signal(info.process.pid, rustix::process::Signal::USR1))
+    /// Wakes up the project's orchestrator, if one runs, to look at the queue now. Writes to the store do that by themselves.
+    pub fn nudge(paths: &Paths) -> Result<()> {
+        wake::nudge(&paths.dir())
     }
 
     /// Tells the project's orchestrator to stop; with `now`, its agents too. False when none runs.

@@ -38,3 +38,9 @@ pub(super) fn watch(folder: &Path, wake: Arc<Notify>) -> Result<Watch> {
     watcher.watch(folder, RecursiveMode::NonRecursive).map_err(fail)?;
     Ok(Watch { _watcher: watcher })
 }
+
+/// Makes the watch on `folder` see a change.
+pub(super) fn nudge(folder: &Path) -> Result<()> {
+    let path = folder.join("state.db-wake");
+    std::fs::write(&path, "").map_err(|e| Error::io("write", &path, e))
+}

@@ -6,26 +6,18 @@ use globset::{Glob, GlobSetBuilder};
 
 use super::{
     checks::{Place, Ran},
+    prepare::Ready,
     worker::{Worker, failure_of},
 };
 use crate::{
     agent::{Reported, outcome::tail},
-    config::MergeMethod,
     error::{Error, ErrorCode, Result},
     flow::Step,
-    git::{Checkout, Merged, Repo, Standing},
+    git::{Checkout, Repo},
     lifecycle::{Command, Failure},
-    model::{AttemptOutcome, Evidence, QueueName, Role},
+    model::{Evidence, QueueName, Role},
     role::Outcome,
 };
-
-/// A worktree that is ready for an agent.
-struct Ready {
-    base_sha: String,
-    head_sha: String,
-    conflict: Vec<String>,
-    created: bool,
-}
 
 impl Worker {
     pub(super) async fn work(&self) -> Result<()> {
@@ -300,124 +292,6 @@ impl Worker {
         Ok(())
     }
 
-    /// Session of the latest attempt that was to be continued, when this claim continues it.
-    async fn session_to_resume(&self) -> Result<Option<String>> {
-        if self.attempt()?.claimed_from != QueueName::needs_continuation() {
-            return Ok(None);
-        }
-        let attempts = self.cx.engine.attempts(&self.run.task).await?;
-        let last = attempts
-            .into_iter()
-            .rev()
-            .find(|a| a.outcome == Some(AttemptOutcome::Continued));
-        Ok(last
-            .filter(|a| a.agent == self.run.agent)
-            .and_then(|a| a.evidence.session_id))
-    }
-
-    async fn look_at_worktree(&self, worktree: &Path, base_sha: String, resolves: bool) -> Result<Ready> {
-        let (path, branch, keep) = (
-            worktree.to_path_buf(),
-            self.task.work_branch(),
-            self.cx.keep_name(&self.run),
-        );
-        let base = base_sha.clone();
-        let (head_sha, created) = self
-            .cx
-            .git(move |repo| {
-                let standing = if path.exists() {
-                    Standing::Reused
-                } else {
-                    repo.ensure_worktree(
-                        &path,
-                        Checkout::Branch {
-                            name: &branch,
-                            base: &base,
-                        },
-                        &keep,
-                    )?
-                };
-                Ok((repo.head_of(&path)?, standing == Standing::Created))
-            })
-            .await?;
-        let conflict = if resolves {
-            self.conflicting_files(&base_sha, &head_sha).await?
-        } else {
-            Vec::new()
-        };
-        Ok(Ready {
-            base_sha,
-            head_sha,
-            conflict,
-            created,
-        })
-    }
-
-    async fn conflicting_files(&self, base: &str, head: &str) -> Result<Vec<String>> {
-        let (base, head) = (base.to_owned(), head.to_owned());
-        self.cx.git(move |repo| repo.conflicts_between(&base, &head)).await
-    }
-
-    /// The worktree on the task's branch. Earlier work stays; where the base has moved on, it is merged in if that is clean.
-    async fn prepare_worktree(&self, worktree: &Path, tip: String, resolves: bool) -> Result<Ready> {
-        let (path, branch, keep) = (
-            worktree.to_path_buf(),
-            self.task.work_branch(),
-            self.cx.keep_name(&self.run),
-        );
-        let title = self.task.branch.clone();
-        self.cx
-            .git(move |repo| {
-                let standing = repo.ensure_worktree(
-                    &path,
-                    Checkout::Branch {
-                        name: &branch,
-                        base: &tip,
-                    },
-                    &keep,
-                )?;
-                if let (true, Some(conflict)) = (resolves, repo.merge_under_way(&path)?) {
-                    let head_sha = repo.head_of(&path)?;
-                    return Ok(Ready {
-                        base_sha: tip,
-                        head_sha,
-                        conflict,
-                        created: false,
-                    });
-                }
-                let head = repo.save(&path, "octopoid: work in progress")?.head;
-                repo.keep(&keep, &head)?;
-                let mut ready = Ready {
-                    base_sha: tip.clone(),
-                    head_sha: head.clone(),
-                    conflict: Vec::new(),
-                    created: standing == Standing::Created,
-                };
-                if repo.is_ancestor(&tip, &head)? {
-                    return Ok(ready);
-                }
-                if resolves {
-                    ready.conflict = repo.begin_merge(&path, &tip)?;
-                    if ready.conflict.is_empty() {
-                        ready.head_sha = repo.save(&path, &format!("Merge {title}"))?.head;
-                    }
-                    return Ok(ready);
-                }
-                match bring_up_to_date(repo, &path, &tip, &head, &title)? {
-                    Some(merged) => ready.head_sha = merged,
-                    // The conflict is the landing's business; the work stays on its old base until then.
-                    None => {
-                        let old = repo.merge_base(&tip, &head)?;
-                        ready.base_sha = old.ok_or_else(|| {
-                            Error::new(ErrorCode::Git, format!("{branch} and {title} have no common history"))
-                        })?;
-                    }
-                }
-                Ok(ready)
-            })
-            .await
-    }
-
     /// Commits what is left, keeps the tip, and counts: what did this attempt bring?
     async fn collect(&self, worktree: &Path, base_sha: &str) -> Result<Evidence> {
         let (path, base) = (worktree.to_path_buf(), base_sha.to_owned());
@@ -497,18 +371,6 @@ impl Worker {
         let (path, to): (PathBuf, PathBuf) = (worktree.to_path_buf(), dir.join("check-products"));
         let head = head.to_owned();
         self.cx.git(move |repo| repo.set_aside(&path, &head, &to)).await
-    }
-}
-
-/// Merges the moved base into earlier work and moves the branch and its worktree there; none when that conflicts.
-fn bring_up_to_date(repo: &Repo, path: &Path, tip: &str, head: &str, base_name: &str) -> Result<Option<String>> {
-    // The work is the first parent, so that the agent's own history stays in front.
-    match repo.combine(head, tip, MergeMethod::Merge, &format!("Merge {base_name}"))? {
-        Merged::Clean(candidate) => {
-            repo.forward(path, head, &candidate.sha)?;
-            Ok(Some(candidate.sha))
-        }
-        Merged::Conflict(_) => Ok(None),
     }
 }
 

@@ -1,0 +1,151 @@
+//! Before an agent works: its worktree on the task's branch, with earlier work in it and the base as it is now.
+
+use std::path::Path;
+
+use super::worker::Worker;
+use crate::{
+    config::MergeMethod,
+    error::{Error, ErrorCode, Result},
+    git::{Checkout, Merged, Repo, Standing},
+    model::{AttemptOutcome, QueueName},
+};
+
+/// A worktree that is ready for an agent.
+pub(super) struct Ready {
+    pub base_sha: String,
+    pub head_sha: String,
+    pub conflict: Vec<String>,
+    pub created: bool,
+}
+
+impl Worker {
+    /// Session of the latest attempt that was to be continued, when this claim continues it.
+    pub(super) async fn session_to_resume(&self) -> Result<Option<String>> {
+        if self.attempt()?.claimed_from != QueueName::needs_continuation() {
+            return Ok(None);
+        }
+        let attempts = self.cx.engine.attempts(&self.run.task).await?;
+        let last = attempts
+            .into_iter()
+            .rev()
+            .find(|a| a.outcome == Some(AttemptOutcome::Continued));
+        Ok(last
+            .filter(|a| a.agent == self.run.agent)
+            .and_then(|a| a.evidence.session_id))
+    }
+
+    pub(super) async fn look_at_worktree(&self, worktree: &Path, base_sha: String, resolves: bool) -> Result<Ready> {
+        let (path, branch, keep) = (
+            worktree.to_path_buf(),
+            self.task.work_branch(),
+            self.cx.keep_name(&self.run),
+        );
+        let base = base_sha.clone();
+        let (head_sha, created) = self
+            .cx
+            .git(move |repo| {
+                let standing = if path.exists() {
+                    Standing::Reused
+                } else {
+                    repo.ensure_worktree(
+                        &path,
+                        Checkout::Branch {
+                            name: &branch,
+                            base: &base,
+                        },
+                        &keep,
+                    )?
+                };
+                Ok((repo.head_of(&path)?, standing == Standing::Created))
+            })
+            .await?;
+        let conflict = if resolves {
+            self.conflicting_files(&base_sha, &head_sha).await?
+        } else {
+            Vec::new()
+        };
+        Ok(Ready {
+            base_sha,
+            head_sha,
+            conflict,
+            created,
+        })
+    }
+
+    pub(super) async fn conflicting_files(&self, base: &str, head: &str) -> Result<Vec<String>> {
+        let (base, head) = (base.to_owned(), head.to_owned());
+        self.cx.git(move |repo| repo.conflicts_between(&base, &head)).await
+    }
+
+    /// The worktree on the task's branch. Earlier work stays; where the base has moved on, it is merged in if that is clean.
+    pub(super) async fn prepare_worktree(&self, worktree: &Path, tip: String, resolves: bool) -> Result<Ready> {
+        let (path, branch, keep) = (
+            worktree.to_path_buf(),
+            self.task.work_branch(),
+            self.cx.keep_name(&self.run),
+        );
+        let title = self.task.branch.clone();
+        self.cx
+            .git(move |repo| {
+                let standing = repo.ensure_worktree(
+                    &path,
+                    Checkout::Branch {
+                        name: &branch,
+                        base: &tip,
+                    },
+                    &keep,
+                )?;
+                if let (true, Some(conflict)) = (resolves, repo.merge_under_way(&path)?) {
+                    let head_sha = repo.head_of(&path)?;
+                    return Ok(Ready {
+                        base_sha: tip,
+                        head_sha,
+                        conflict,
+                        created: false,
+                    });
+                }
+                let head = repo.save(&path, "octopoid: work in progress")?.head;
+                repo.keep(&keep, &head)?;
+                let mut ready = Ready {
+                    base_sha: tip.clone(),
+                    head_sha: head.clone(),
+                    conflict: Vec::new(),
+                    created: standing == Standing::Created,
+                };
+                if repo.is_ancestor(&tip, &head)? {
+                    return Ok(ready);
+                }
+                if resolves {
+                    ready.conflict = repo.begin_merge(&path, &tip)?;
+                    if ready.conflict.is_empty() {
+                        ready.head_sha = repo.save(&path, &format!("Merge {title}"))?.head;
+                    }
+                    return Ok(ready);
+                }
+                match bring_up_to_date(repo, &path, &tip, &head, &title)? {
+                    Some(merged) => ready.head_sha = merged,
+                    // The conflict is the landing's business; the work stays on its old base until then.
+                    None => {
+                        let old = repo.merge_base(&tip, &head)?;
+                        ready.base_sha = old.ok_or_else(|| {
+                            Error::new(ErrorCode::Git, format!("{branch} and {title} have no common history"))
+                        })?;
+                    }
+                }
+                Ok(ready)
+            })
+            .await
+    }
+}
+
+/// Merges the moved base into earlier work and moves the branch and its worktree there; none when that conflicts.
+fn bring_up_to_date(repo: &Repo, path: &Path, tip: &str, head: &str, base_name: &str) -> Result<Option<String>> {
+    // The work is the first parent, so that the agent's own history stays in front.
+    match repo.combine(head, tip, MergeMethod::Merge, &format!("Merge {base_name}"))? {
+        Merged::Clean(candidate) => {
+            repo.forward(path, head, &candidate.sha)?;
+            Ok(Some(candidate.sha))
+        }
+        Merged::Conflict(_) => Ok(None),
+    }
+}
