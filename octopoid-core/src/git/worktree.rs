@@ -111,16 +111,6 @@ impl Repo {
         let action = format!("create the worktree {}", path.display());
         match want {
             Checkout::Branch { name: branch, base } => {
-                if let Some(holder) = self.holder_of(branch)? {
-                    return Err(Error::new(
-                        ErrorCode::Git,
-                        format!("branch {branch} is checked out in {}", holder.display()),
-                    )
-                    .with_hint(format!(
-                        "switch {} to another branch; nothing was changed",
-                        holder.display()
-                    )));
-                }
                 let reference = match repo.find_branch(branch, BranchType::Local) {
                     Ok(existing) => existing,
                     Err(_) => {

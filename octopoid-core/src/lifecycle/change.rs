@@ -57,6 +57,8 @@ pub struct Change {
     pub before_version: i64,
     /// The row afterwards.
     pub after: Task,
+    /// Whether what is asked for changed too, and not only where the task stands.
+    pub edits: bool,
     /// Exactly one event.
     pub event: NewEvent,
     /// The live attempt, where it changes.

@@ -166,6 +166,7 @@ pub fn create(
     };
     Ok(Change {
         before_version: 0,
+        edits: true,
         event: NewEvent {
             kind: "created",
             by: request.created_by.clone(),

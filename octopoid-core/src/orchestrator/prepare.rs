@@ -104,7 +104,11 @@ impl Worker {
                         created: false,
                     });
                 }
-                let head = repo.save(&path, "octopoid: work in progress")?.head;
+                // A fresh worktree holds nothing to save; on a large repository the look would cost as much as the checkout.
+                let head = match standing {
+                    Standing::Created => repo.head_of(&path)?,
+                    Standing::Reused | Standing::Repaired => repo.save(&path, "octopoid: work in progress")?.head,
+                };
                 repo.keep(&keep, &head)?;
                 let mut ready = Ready {
                     base_sha: tip.clone(),

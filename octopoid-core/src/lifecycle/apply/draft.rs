@@ -17,6 +17,7 @@ pub(super) struct Draft<'a> {
     pub(super) message: Option<NewMessage>,
     pub(super) review: Option<Review>,
     pub(super) blockers: Option<Vec<crate::id::TaskId>>,
+    pub(super) edits: bool,
 }
 
 impl Draft<'_> {
@@ -114,6 +115,7 @@ impl Draft<'_> {
         self.after.updated_at = self.now;
         Change {
             before_version: before.version,
+            edits: self.edits,
             releases_dependents: self.after.kind() == QueueKind::Done && before.kind() != QueueKind::Done,
             after: self.after,
             event: NewEvent { kind, by, details },

@@ -36,6 +36,7 @@ pub(super) fn apply(facts: &Facts<'_>, command: &Command, now: Timestamp) -> Res
         message: None,
         review: None,
         blockers: None,
+        edits: false,
     };
     let holder = task.claimed_by.clone();
     let number = facts.attempt.map(|a| a.number);

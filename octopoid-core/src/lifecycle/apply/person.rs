@@ -93,6 +93,7 @@ pub(super) fn edit(d: &mut Draft<'_>, edit: &EditTask) -> Result<Vec<&'static st
         ));
     }
     let mut changed = Vec::new();
+    d.edits = true;
     let t = &mut d.after;
     if let Some(title) = &edit.title {
         t.title = check_title(title)?;

@@ -6,7 +6,7 @@ use super::row;
 use crate::{
     clock::Timestamp,
     id::{Scope, TaskId},
-    model::{Attempt, Blocker, Event, Message, Review, Task, TaskFilter, TaskPage},
+    model::{Attempt, Blocker, Event, Message, QueueKind, Review, Task, TaskFilter, TaskPage},
     store::{ClaimFilter, Footprint, QueueCount, Snapshot, Spent},
 };
 
@@ -25,7 +25,20 @@ pub(super) fn snapshot(c: &Connection, scope: &Scope, footprint: &Footprint) -> 
             }
             Ok(snapshot)
         }
-        Footprint::Claimable(filter) => of_task(c, scope, claimable(c, scope, filter)?),
+        // A task that can be claimed has no live attempt and no open blocker; only reviews can matter to the decision.
+        Footprint::Claimable(filter) => {
+            let task = claimable(c, scope, filter)?;
+            let reviewed = task.as_ref().filter(|t| t.kind() == QueueKind::Review);
+            let reviews = reviewed
+                .map(|t| reviews(c, scope, &t.id))
+                .transpose()?
+                .unwrap_or_default();
+            Ok(Snapshot {
+                task,
+                reviews,
+                ..Snapshot::default()
+            })
+        }
         Footprint::New { id, blockers, key } => {
             let earlier = match key {
                 Some((key, _)) => earlier(c, scope, key)?,

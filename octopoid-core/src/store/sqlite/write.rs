@@ -1,5 +1,7 @@
 //! Writes one change: the row, its event, and whatever goes with them.
 
+use std::sync::LazyLock;
+
 use rusqlite::{Connection, types::Value};
 
 use super::{row, writer::Stop};
@@ -11,27 +13,47 @@ use crate::{
     model::{Task, Verdict},
 };
 
-/// The statement that replaces a whole row, if it still has the version that the decision saw.
-fn update_sql() -> &'static str {
-    static SQL: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
+/// Columns that only an edit changes. A body may be large; it is not written again with every renewal.
+const ASKED_FOR: &[&str] = &[
+    "title",
+    "content",
+    "body_revision",
+    "priority",
+    "complexity",
+    "role",
+    "branch",
+    "flow",
+    "project_id",
+    "checks",
+    "paths",
+    "created_by",
+    "created_at",
+];
+
+/// The statement that replaces a row, if it still has the version that the decision saw; with or without what is asked for.
+fn update_sql(edits: bool) -> &'static str {
+    fn sql(edits: bool) -> String {
         let columns: Vec<&str> = row::TASK.split(',').map(str::trim).collect();
         let set: Vec<String> = columns
             .iter()
             .enumerate()
             .skip(2)
-            .map(|(i, c)| format!("{c} = ?{}", i + 1))
+            .filter(|(_, column)| edits || !ASKED_FOR.contains(column))
+            .map(|(i, column)| format!("{column} = ?{}", i + 1))
             .collect();
         format!(
             "UPDATE tasks SET {} WHERE scope = ?1 AND id = ?2 AND version = ?{}",
             set.join(", "),
             columns.len() + 1
         )
-    });
-    &SQL
+    }
+    static ALL: LazyLock<String> = LazyLock::new(|| sql(true));
+    static STANDING: LazyLock<String> = LazyLock::new(|| sql(false));
+    if edits { &ALL } else { &STANDING }
 }
 
 fn insert_sql() -> &'static str {
-    static SQL: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
+    static SQL: LazyLock<String> = LazyLock::new(|| {
         let count = row::TASK.split(',').count();
         format!(
             "INSERT INTO tasks ({}) VALUES ({})",
@@ -50,7 +72,8 @@ pub(super) fn change(c: &Connection, change: &Change) -> Result<(), Stop> {
         c.prepare_cached(insert_sql())?.execute(row::params(&values))?
     } else {
         values.push(Value::Integer(change.before_version));
-        c.prepare_cached(update_sql())?.execute(row::params(&values))?
+        c.prepare_cached(update_sql(change.edits))?
+            .execute(row::params(&values))?
     };
     if written != 1 {
         return Err(Stop::Refused(Error::new(

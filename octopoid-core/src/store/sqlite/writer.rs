@@ -1,6 +1,11 @@
 //! The writer thread: everything that waits is written in one transaction and acknowledged after one sync.
 
-use std::{fmt, path::PathBuf, sync::mpsc};
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::mpsc,
+    time::{Duration, Instant},
+};
 
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::oneshot;
@@ -10,6 +15,9 @@ use crate::error::{Error, ErrorCode, Result};
 
 /// Requests that share one commit, at most.
 const BATCH: usize = 512;
+
+/// How long a batch waits for as many requests as the last one had.
+const GATHER: Duration = Duration::from_micros(300);
 
 /// Why a request was not written.
 pub(super) enum Stop {
@@ -114,14 +122,24 @@ impl Drop for Writer {
 }
 
 fn serve(mut connection: Connection, inbox: &mpsc::Receiver<Job>) {
+    let mut last = 1;
     while let Ok(first) = inbox.recv() {
         let mut batch = vec![first];
+        // Those who were answered together ask again together: a sync is worth waiting a moment for them.
+        let patience = Instant::now() + GATHER;
         while batch.len() < BATCH {
-            match inbox.try_recv() {
-                Ok(job) => batch.push(job),
-                Err(_) => break,
+            let next = match inbox.try_recv() {
+                Err(_) if batch.len() < last => inbox
+                    .recv_timeout(patience.saturating_duration_since(Instant::now()))
+                    .ok(),
+                next => next.ok(),
+            };
+            match next {
+                Some(job) => batch.push(job),
+                None => break,
             }
         }
+        last = batch.len();
         let mut answers = Vec::with_capacity(batch.len());
         let outcome = write_batch(&mut connection, batch, &mut answers);
         for answer in answers {
@@ -131,30 +149,28 @@ fn serve(mut connection: Connection, inbox: &mpsc::Receiver<Job>) {
 }
 
 fn write_batch(connection: &mut Connection, batch: Vec<Job>, answers: &mut Vec<Answer>) -> rusqlite::Result<()> {
-    let mut transaction = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
+    let transaction = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
         Ok(transaction) => transaction,
         Err(error) => {
             answers.extend(batch.into_iter().map(|job| job(Err(&error)).1));
             return Err(error);
         }
     };
+    let command = |sql: &str| transaction.prepare_cached(sql)?.execute([]).map(|_| ());
     let mut wrote = false;
     for job in batch {
-        let mut savepoint = match transaction.savepoint() {
-            Ok(savepoint) => savepoint,
-            Err(error) => {
-                answers.push(job(Err(&error)).1);
-                continue;
-            }
-        };
-        let (keep, answer) = job(Ok(&savepoint));
+        if let Err(error) = command("SAVEPOINT request") {
+            answers.push(job(Err(&error)).1);
+            continue;
+        }
+        let (keep, answer) = job(Ok(&transaction));
         answers.push(answer);
         if keep {
-            savepoint.commit()?;
             wrote = true;
         } else {
-            savepoint.rollback()?;
+            command("ROLLBACK TO request")?;
         }
+        command("RELEASE request")?;
     }
     if wrote {
         transaction.commit()
