@@ -117,7 +117,7 @@ impl World {
 
 /// A command that may or may not be legal now, from two random numbers.
 fn command(world: &mut World, which: u8, detail: u8) -> Command {
-    let token = if detail % 7 == 0 {
+    let token = if detail.is_multiple_of(7) {
         "stale".to_owned()
     } else {
         world.task.claim_token.clone().unwrap_or_default()
@@ -167,7 +167,7 @@ fn command(world: &mut World, which: u8, detail: u8) -> Command {
         },
         8 => Command::Judge {
             token,
-            verdict: if detail % 2 == 0 {
+            verdict: if detail.is_multiple_of(2) {
                 Verdict::Approve
             } else {
                 Verdict::Reject
@@ -207,7 +207,7 @@ fn command(world: &mut World, which: u8, detail: u8) -> Command {
         },
         13 => Command::Advance {
             token,
-            merged_sha: (detail % 3 != 0).then_some(head),
+            merged_sha: (!detail.is_multiple_of(3)).then_some(head),
         },
         14 => Command::Expire,
         15 => Command::Approve { by },
@@ -233,10 +233,10 @@ fn command(world: &mut World, which: u8, detail: u8) -> Command {
                 by,
                 to,
                 reason: "by hand".into(),
-                merged_sha: (detail % 2 == 0).then_some(head),
+                merged_sha: (detail.is_multiple_of(2)).then_some(head),
             }
         }
-        _ if detail % 2 == 0 => Command::GiveUp {
+        _ if detail.is_multiple_of(2) => Command::GiveUp {
             by,
             reason: "enough".into(),
         },
