@@ -124,8 +124,16 @@ impl Repo {
                 .into_reference();
                 let mut options = WorktreeAddOptions::new();
                 options.reference(Some(&reference));
-                repo.worktree(&name, path, Some(&options))
-                    .map_err(|e| failed(&action, &e))?;
+                if let Err(error) = repo.worktree(&name, path, Some(&options)) {
+                    let Some(holder) = self.holder_of(branch)? else {
+                        return Err(failed(&action, &error));
+                    };
+                    let message = format!("branch {branch} is checked out in {}", holder.display());
+                    return Err(Error::new(ErrorCode::Git, message).with_hint(format!(
+                        "switch {} to another branch; nothing was changed",
+                        holder.display()
+                    )));
+                }
             }
             Checkout::Commit(sha) => {
                 // libgit2 always makes a branch; it goes as soon as the checkout stands on the commit.
@@ -209,7 +217,7 @@ impl Repo {
             .head()
             .and_then(|h| h.peel_to_commit())
             .map_err(|e| failed(&action, &e))?;
-        if merged.is_empty() && is_clean(&repo)? {
+        if merged.is_empty() && is_clean(&repo, true)? {
             return Ok(Saved {
                 head: head.id().to_string(),
                 was_dirty: false,
@@ -319,7 +327,7 @@ impl Repo {
     pub fn set_aside(&self, path: &Path, head: &str, to: &Path) -> Result<()> {
         let repo = open_worktree(path)?;
         let action = format!("put away what checks left in {}", path.display());
-        if self.head_of(path)? != head || is_clean(&repo)? {
+        if self.head_of(path)? != head || is_clean(&repo, true)? {
             return Ok(());
         }
         let mut options = StatusOptions::new();
@@ -368,7 +376,7 @@ impl Repo {
 
     /// Whether nothing in the checkout at `path` differs from its tip, ignored files aside.
     pub fn is_clean(&self, path: &Path) -> Result<bool> {
-        is_clean(&open_worktree(path)?)
+        is_clean(&open_worktree(path)?, false)
     }
 
     /// Linked worktrees below `folder`, whether or not their folders are still there.
@@ -416,12 +424,14 @@ pub(super) fn head_target(repo: &Repository) -> Option<String> {
         .map(str::to_owned)
 }
 
-fn is_clean(repo: &Repository) -> Result<bool> {
+/// `refresh` writes what was found into the index, so that the next look is quick; not while somebody else works there.
+fn is_clean(repo: &Repository, refresh: bool) -> Result<bool> {
     let mut options = StatusOptions::new();
     options
         .include_untracked(true)
         .recurse_untracked_dirs(false)
-        .include_ignored(false);
+        .include_ignored(false)
+        .update_index(refresh);
     let statuses = repo
         .statuses(Some(&mut options))
         .map_err(|e| failed("look for changed files", &e))?;
