@@ -370,3 +370,71 @@ fn cancelling_ends_the_agent_and_keeps_its_work() {
     project.run(&["retry", &id]).ok();
     project.closing_checks();
 }
+
+#[test]
+fn a_retry_right_after_a_cancel_waits_until_the_old_agent_is_gone() {
+    let project = Project::new(
+        "plays:\n  - role: gatekeeper\n    steps: [{verdict: {verdict: approve}}]\n  - attempt: 1\n    steps: [{print: ready}, {run: \"trap '' TERM; while :; do date > stubborn; sleep 0.05; done\"}]\n  - steps: [{run: \"sleep 0.3; cp stubborn before; sleep 0.5; cmp stubborn before\"}, {commit: second}]\n",
+    );
+    let id = project.enqueue(&["Twice"]);
+    project.run(&["start", "--daemon"]).ok();
+    eventually("the agent is ready", || {
+        project.run(&["logs", &id]).out.contains("ready")
+    });
+    project.run(&["cancel", &id]).ok();
+    project.run(&["retry", &id]).ok();
+    eventually("the second attempt is merged", || project.queue(&id) == "done");
+    assert_eq!(
+        project.show(&id)["failure_count"],
+        0,
+        "nobody else wrote while the second agent worked"
+    );
+    project.run(&["stop"]).ok();
+    project.closing_checks();
+}
+
+#[test]
+fn one_task_without_a_flow_does_not_hold_up_the_others() {
+    let project = Project::new(WORKS);
+    let flow = project
+        .run(&["flow", "show", "default"])
+        .ok()
+        .out
+        .replace("name: default", "name: mine");
+    project.write(".octopoid/flows/mine.yaml", &flow);
+    let lost = project.enqueue(&["Lost", "--flow", "mine", "--priority", "P0"]);
+    let fine = project.enqueue(&["Fine"]);
+    std::fs::remove_file(project.path(".octopoid/flows/mine.yaml")).unwrap();
+    project.run(&["start", "--once"]).ok();
+    project.expect_queue(&fine, "done");
+    project.run(&["why", &lost]).ok().says("its flow mine does not exist");
+    project.run(&["cancel", &lost]).ok();
+}
+
+#[test]
+fn the_setup_runs_once_in_each_worktree_and_a_broken_one_costs_the_task_nothing() {
+    let project = Project::new(
+        "plays:\n  - role: gatekeeper\n    attempt: 2\n    steps: [{verdict: {verdict: reject, summary: again}}]\n  - role: gatekeeper\n    steps: [{verdict: {verdict: approve}}]\n  - steps: [{append: {a: \"1\"}}, {commit: a}]\n",
+    );
+    project.write(
+        ".octopoid/config.yaml",
+        "mode: local\nrepo: {base_branch: trunk, test: \"sh test.sh\", setup: \"pwd >> $HOME/setups\"}\n",
+    );
+    let id = project.enqueue(&["Set up"]);
+    project.run(&["start", "--once"]).ok();
+    project.expect_queue(&id, "done");
+    assert_eq!(
+        project.read("../setups").lines().count(),
+        1,
+        "{}",
+        project.read("../setups")
+    );
+    project.write(
+        ".octopoid/config.yaml",
+        "mode: local\nrepo: {base_branch: trunk, setup: \"echo no such thing; exit 1\"}\n",
+    );
+    let id = project.enqueue(&["Cannot be set up"]);
+    project.run(&["start", "--once"]).code(1).says("no such thing");
+    let task = project.expect_queue(&id, "incoming");
+    assert_eq!(task["failure_count"], 0);
+}

@@ -1,6 +1,9 @@
 //! Claims: taking the most urgent task, with a secret that fences every later write.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use super::Engine;
 use crate::{
@@ -79,6 +82,8 @@ impl Engine {
             lease: request.lease,
         };
         let engine = self.clone();
+        let lost_flow = Arc::new(Mutex::new(None));
+        let found = Arc::clone(&lost_flow);
         let changes = self
             .store
             .transact(
@@ -86,10 +91,29 @@ impl Engine {
                 footprint,
                 Box::new(move |snapshot| match &snapshot.task {
                     None => Ok(Vec::new()),
+                    Some(task) if engine.rules.flows.get(&task.flow).is_err() => {
+                        *found.lock().unwrap_or_else(PoisonError::into_inner) =
+                            Some((task.id.clone(), task.flow.clone()));
+                        Ok(Vec::new())
+                    }
                     Some(task) => engine.decide(task, snapshot, &command),
                 }),
             )
             .await?;
+        let lost_flow = lost_flow.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((id, flow)) = lost_flow {
+            // One task that cannot be worked on must not keep the others from it.
+            let reason = format!("its flow {flow} does not exist");
+            self.apply(
+                &id,
+                Command::Hold {
+                    by: "engine".into(),
+                    reason,
+                },
+            )
+            .await?;
+            return Ok(None);
+        }
         let Some(change) = changes.into_iter().next() else {
             return Ok(None);
         };

@@ -15,7 +15,7 @@ pub use view::{Status, TaskView, Why};
 use crate::{
     clock::{Clock, SystemClock, Timestamp},
     error::{Error, Result},
-    flow::Flows,
+    flow::{Flow, Flows},
     id::{Entropy, Scope, SystemEntropy, TaskId},
     lifecycle::{self, Change, Command, Facts, Limits},
     model::{Role, Task},
@@ -118,6 +118,19 @@ impl Engine {
             .ok_or_else(|| Error::new(crate::error::ErrorCode::Internal, "a command made no change"))
     }
 
+    /// The task's flow. A person can still hold, edit or end a task whose flow is gone; work on it cannot go on.
+    fn flow_for(&self, task: &Task, command: &Command) -> Result<&Flow> {
+        let found = self.rules.flows.get(&task.flow);
+        match command {
+            Command::Hold { .. }
+            | Command::Unhold { .. }
+            | Command::Edit { .. }
+            | Command::Cancel { .. }
+            | Command::GiveUp { .. } => found.or_else(|_| self.rules.flows.get("default")),
+            _ => found,
+        }
+    }
+
     /// The change of the task, and those of the tasks that it sets free.
     fn decide(&self, task: &Task, snapshot: &Snapshot, command: &Command) -> Result<Vec<Change>> {
         let now = self.now();
@@ -126,7 +139,7 @@ impl Engine {
             attempt: snapshot.attempt.as_ref(),
             reviews: &snapshot.reviews,
             blockers: &snapshot.blockers,
-            flow: self.rules.flows.get(&task.flow)?,
+            flow: self.flow_for(task, command)?,
             limits: &self.rules.limits,
         };
         let change = lifecycle::transition(&facts, command, now)?;

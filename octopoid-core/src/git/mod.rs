@@ -33,12 +33,11 @@ pub struct Repo {
 
 /// Names the operation that failed, on what.
 fn failed(action: impl std::fmt::Display, error: &git2::Error) -> Error {
-    let said = Error::new(ErrorCode::Git, format!("cannot {action}: {}", error.message()));
+    let said = format!("cannot {action}: {}", error.message());
     match error.code() {
-        GitCode::Locked => {
-            said.with_hint("another git process holds a lock; if none runs, remove the .lock file that is named")
-        }
-        _ => said,
+        GitCode::Locked => Error::new(ErrorCode::VersionConflict, said)
+            .with_hint("another git process holds a lock; if none runs, remove the .lock file that is named"),
+        _ => Error::new(ErrorCode::Git, said),
     }
 }
 

@@ -361,6 +361,17 @@ impl Repo {
         repo.checkout_head(Some(&mut builder)).map_err(|e| failed(&action, &e))
     }
 
+    /// Whether the worktree at `path` carries a mark; marks go with the worktree.
+    pub fn has_mark(&self, path: &Path, mark: &str) -> Result<bool> {
+        Ok(open_worktree(path)?.path().join(mark).exists())
+    }
+
+    /// Puts a mark on the worktree at `path`.
+    pub fn set_mark(&self, path: &Path, mark: &str) -> Result<()> {
+        let file = open_worktree(path)?.path().join(mark);
+        fs::write(&file, "").map_err(|e| Error::io("write", &file, e))
+    }
+
     /// Tip of the checkout at `path`.
     pub fn head_of(&self, path: &Path) -> Result<String> {
         let repo = open_worktree(path)?;

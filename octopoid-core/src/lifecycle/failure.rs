@@ -53,6 +53,8 @@ words_macro! {
         TooManyContinuations = "too_many_continuations",
         /// The base branch or the worktree is not as it must be; nothing was changed.
         Repository = "repository",
+        /// Another git process holds a lock.
+        RepositoryBusy = "repository_busy",
         /// The agent's process is gone and nobody saw how it ended.
         AgentLost = "agent_lost",
         /// The task used more tokens than its budget allows.
@@ -95,7 +97,7 @@ impl Failure {
             | Self::TooManyContinuations
             | Self::OverBudget
             | Self::Repository => FailureClass::NeedsPerson,
-            Self::Remote | Self::BaseMoved | Self::AgentLost => FailureClass::Transient,
+            Self::Remote | Self::BaseMoved | Self::AgentLost | Self::RepositoryBusy => FailureClass::Transient,
             Self::AgentMissing
             | Self::AgentAuth
             | Self::UsageLimit

@@ -23,9 +23,10 @@ use crate::{
     agent::{self, supervise},
     clock::Timestamp,
     engine::{Claim, ClaimRequest},
-    error::Result,
+    error::{ErrorCode, Result},
     flow::actor,
     id::{SystemEntropy, TaskId, random_hex},
+    lifecycle::Command,
     model::{AttemptKind, QueueKind, QueueName, Role},
     role::RunState,
 };
@@ -151,6 +152,7 @@ impl Daemon {
 
     /// Looks once: expires, claims what can be claimed, and tells how long nothing is expected to happen.
     async fn tick(&mut self) -> Result<Duration> {
+        self.keep_own_leases().await?;
         for id in self.cx.engine.expire().await? {
             tracing::warn!(task = %id, "its lease ran out");
         }
@@ -190,6 +192,38 @@ impl Daemon {
             pause = pause.min(at.since(self.cx.now()).max(SOON));
         }
         Ok(pause)
+    }
+
+    /// After a sleep of the machine: whoever still works and was not replaced goes on working.
+    async fn keep_own_leases(&self) -> Result<()> {
+        if self.running.is_empty() {
+            return Ok(());
+        }
+        let now = self.cx.now();
+        for task in self.cx.engine.claimed().await? {
+            let lapsed = task.lease_expires_at.is_some_and(|at| at <= now);
+            let ours = self
+                .running
+                .values()
+                .find(|h| task.claim_token.as_deref() == Some(&h.run.token) && !h.is_over());
+            if let (true, Some(handle)) = (lapsed, ours) {
+                let renewal = Command::Renew {
+                    token: handle.run.token.clone(),
+                    lease: self.cx.config.lease(),
+                };
+                match self.cx.engine.apply(&task.id, renewal).await {
+                    Ok(_) => {}
+                    // It was handed in or taken away in this very moment.
+                    Err(e)
+                        if matches!(
+                            e.code(),
+                            ErrorCode::StaleClaim | ErrorCode::IllegalTransition | ErrorCode::NotFound
+                        ) => {}
+                    Err(e) => return Err(e),
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Ends the work on claims that a person or a newer claim has taken away.
@@ -394,6 +428,12 @@ impl Daemon {
             player,
             stop: handle.stop.clone(),
             adoptable: Arc::clone(&handle.adoptable),
+            before: self
+                .running
+                .values()
+                .filter(|h| h.run.task == key.0)
+                .map(|h| Arc::clone(&h.over))
+                .collect(),
         };
         let over = Arc::clone(&handle.over);
         self.running.insert(key.clone(), handle);

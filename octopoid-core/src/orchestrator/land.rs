@@ -327,6 +327,12 @@ impl Worker {
         if candidate.sha == base {
             return Ok(true);
         }
+        // The last look before the one step that cannot be taken back: the claim must still be ours.
+        let renewal = Command::Renew {
+            token: self.run.token.clone(),
+            lease: self.cx.config.lease(),
+        };
+        self.cx.apply(&self.run, renewal).await?;
         let (task, epoch, now) = (&self.run.task, self.run.epoch, self.cx.now());
         let fingerprint = format!("{base}..{}", candidate.sha);
         // The commit is in no branch yet: a crash must not leave it to the garbage collector.

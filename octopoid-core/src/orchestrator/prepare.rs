@@ -15,7 +15,6 @@ pub(super) struct Ready {
     pub base_sha: String,
     pub head_sha: String,
     pub conflict: Vec<String>,
-    pub created: bool,
 }
 
 impl Worker {
@@ -41,12 +40,10 @@ impl Worker {
             self.cx.keep_name(&self.run),
         );
         let base = base_sha.clone();
-        let (head_sha, created) = self
+        let head_sha = self
             .cx
             .git(move |repo| {
-                let standing = if path.exists() {
-                    Standing::Reused
-                } else {
+                if !path.exists() {
                     repo.ensure_worktree(
                         &path,
                         Checkout::Branch {
@@ -54,9 +51,9 @@ impl Worker {
                             base: &base,
                         },
                         &keep,
-                    )?
-                };
-                Ok((repo.head_of(&path)?, standing == Standing::Created))
+                    )?;
+                }
+                repo.head_of(&path)
             })
             .await?;
         let conflict = if resolves {
@@ -68,7 +65,6 @@ impl Worker {
             base_sha,
             head_sha,
             conflict,
-            created,
         })
     }
 
@@ -101,7 +97,6 @@ impl Worker {
                         base_sha: tip,
                         head_sha,
                         conflict,
-                        created: false,
                     });
                 }
                 // A fresh worktree holds nothing to save; on a large repository the look would cost as much as the checkout.
@@ -114,7 +109,6 @@ impl Worker {
                     base_sha: tip.clone(),
                     head_sha: head.clone(),
                     conflict: Vec::new(),
-                    created: standing == Standing::Created,
                 };
                 if repo.is_ancestor(&tip, &head)? {
                     return Ok(ready);

@@ -103,6 +103,7 @@ impl Daemon {
             player: None,
             stop: handle.stop,
             adoptable: handle.adoptable,
+            before: Vec::new(),
         };
         worker.abandon().await;
         Ok(())

@@ -19,6 +19,9 @@ use crate::{
     role::Outcome,
 };
 
+/// Mark of a worktree in which `repo.setup` has run.
+const SET_UP: &str = "octopoid-set-up";
+
 impl Worker {
     pub(super) async fn work(&self) -> Result<()> {
         if let Some(limit) = self.cx.config.budget.tokens_per_task {
@@ -39,29 +42,29 @@ impl Worker {
         let worktree = self.cx.paths.worktree(&self.run.task);
         let dir = self.prepare_dir()?;
         let resolves = self.attempt()?.role == Role::conflict();
-        let base_tip = match self.cx.base_tip(&self.task.branch).await {
-            Ok(tip) => tip,
-            Err(error) if error.code() == ErrorCode::Offline => {
-                return self
-                    .fail(
-                        Failure::Remote,
-                        error.to_string(),
-                        Evidence::default(),
-                        Default::default(),
-                        None,
-                    )
-                    .await;
-            }
-            Err(error) => return Err(error),
-        };
         let begun = self.attempt()?.base_sha.clone();
         let ready = match &begun {
             // Taken up after a restart: the worktree belongs to an agent that may be at work in it.
             Some(base) => self.look_at_worktree(&worktree, base.clone(), resolves).await?,
-            None => self.prepare_worktree(&worktree, base_tip, resolves).await?,
+            None => match self.cx.base_tip(&self.task.branch).await {
+                Ok(tip) => self.prepare_worktree(&worktree, tip, resolves).await?,
+                Err(error) if error.code() == ErrorCode::Offline => {
+                    return self
+                        .fail(
+                            Failure::Remote,
+                            error.to_string(),
+                            Evidence::default(),
+                            Default::default(),
+                            None,
+                        )
+                        .await;
+                }
+                Err(error) => return Err(error),
+            },
         };
-        if ready.created
+        if begun.is_none()
             && let Some(setup) = self.cx.config.repo.setup.clone()
+            && !self.is_set_up(&worktree).await?
         {
             let place = Place {
                 task: &self.task,
@@ -75,7 +78,10 @@ impl Worker {
                 .run_command(&place, "setup", &setup, &mut self.stop.subscribe())
                 .await?
             {
-                Ran::Ended(result) if result.passed => {}
+                Ran::Ended(result) if result.passed => {
+                    let path = worktree.clone();
+                    self.cx.git(move |repo| repo.set_mark(&path, SET_UP)).await?;
+                }
                 Ran::Ended(result) | Ran::Missing(result) => {
                     let reason = format!("repo.setup {:?} failed\n\n{}", result.command, result.tail);
                     return self
@@ -136,6 +142,11 @@ impl Worker {
             }
         };
         self.hand_in(&worktree, &dir, &ready, evidence, outcome).await
+    }
+
+    async fn is_set_up(&self, worktree: &Path) -> Result<bool> {
+        let path = worktree.to_path_buf();
+        self.cx.git(move |repo| repo.has_mark(&path, SET_UP)).await
     }
 
     /// Decides from evidence what the attempt came to.

@@ -71,11 +71,17 @@ pub(super) struct Worker {
     pub player: Option<Player>,
     pub stop: watch::Sender<bool>,
     pub adoptable: Arc<AtomicBool>,
+    /// Set when the earlier claims on the same task that were worked on here are over.
+    pub before: Vec<Arc<AtomicBool>>,
 }
 
 impl Worker {
     /// Works on the claim to its end. What happens is told to the engine, unless the claim is not ours any more.
     pub(super) async fn go(self) {
+        // An earlier claim's agent may still be on its way out of the same worktree.
+        while self.before.iter().any(|over| !over.load(Ordering::SeqCst)) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         let renewal = tokio::spawn(renew(Arc::clone(&self.cx), self.run.clone(), self.stop.clone()));
         let _renewal = AbortOnDrop(renewal.abort_handle());
         let kind = self.task.claim_kind.unwrap_or(AttemptKind::Work);
@@ -228,6 +234,7 @@ impl Worker {
     /// Lets the role work on the assignment.
     pub(super) async fn play(&self, assignment: &Assignment) -> Result<Outcome, RoleError> {
         let Some(player) = &self.player else {
+            supervise::end_family(&self.run.mark, None, self.cx.run_limits().grace).await;
             return Err(RoleError {
                 failure: Failure::AgentMissing,
                 message: format!("no agent {:?} is configured any more", self.run.agent),

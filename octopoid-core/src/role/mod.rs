@@ -108,6 +108,7 @@ impl From<Error> for RoleError {
             ErrorCode::AgentMissing => Failure::AgentMissing,
             ErrorCode::Io | ErrorCode::StoreUnavailable => Failure::Disk,
             ErrorCode::Timeout | ErrorCode::Offline => Failure::Remote,
+            ErrorCode::VersionConflict => Failure::RepositoryBusy,
             _ => Failure::Repository,
         };
         let message = match error.hint() {
