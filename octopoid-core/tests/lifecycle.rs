@@ -234,6 +234,7 @@ fn command(world: &mut World, which: u8, detail: u8) -> Command {
                 to,
                 reason: "by hand".into(),
                 merged_sha: (detail.is_multiple_of(2)).then_some(head),
+                head_sha: None,
             }
         }
         _ if detail.is_multiple_of(2) => Command::GiveUp {

@@ -224,6 +224,7 @@ async fn blockers_hold_until_all_are_done_and_cycles_are_refused() {
                         to: done,
                         reason: "merged by hand".into(),
                         merged_sha: Some("m".into()),
+                        head_sha: None,
                     },
                 )
                 .await
@@ -252,10 +253,13 @@ async fn blockers_hold_until_all_are_done_and_cycles_are_refused() {
     assert_eq!(c.open_blockers, 0);
     assert_eq!(engine.claim(request(300)).await.unwrap().unwrap().task.id, c.id);
     assert!(engine.claim(request(300)).await.unwrap().is_none(), "d waits for c");
-    assert_eq!(
-        engine.delete(&a, "me").await.unwrap_err().code(),
-        ErrorCode::IllegalTransition
-    );
+    let e = engine.create(titled("e")).await.unwrap().id;
+    let f = engine.create(after(&[&e])).await.unwrap().id;
+    let refused = engine.delete(&e, "me").await.unwrap_err();
+    assert_eq!(refused.code(), ErrorCode::IllegalTransition, "f waits for it");
+    engine.delete(&f, "me").await.unwrap();
+    engine.delete(&e, "me").await.unwrap();
+    engine.delete(&a, "me").await.unwrap();
     engine
         .apply(
             &c.id,

@@ -28,6 +28,18 @@ pub(crate) async fn run(global: &Global, output: &Output) -> Result<u8, Error> {
     };
     let pause = journal.as_ref().map(Journal::pause).transpose()?.flatten();
     let findings = journal.as_ref().map(Journal::findings).transpose()?.unwrap_or_default();
+    let behind: Vec<(String, String)> = journal
+        .as_ref()
+        .map(|j| j.notes("checkout:"))
+        .transpose()?
+        .unwrap_or_default();
+    let behind: Vec<String> = behind
+        .into_iter()
+        .map(|(key, stands)| {
+            let branch = key.trim_start_matches("checkout:").to_owned();
+            format!("your checkout of {branch} had changes and was left at {stands}: git read-tree -m -u {stands} HEAD")
+        })
+        .collect();
     let written = DaemonInfo::read(&paths);
     let daemon = written.clone().filter(|info| info.process.is_alive());
     let crashed = written.is_some() && daemon.is_none();
@@ -89,6 +101,7 @@ pub(crate) async fn run(global: &Global, output: &Output) -> Result<u8, Error> {
         "attention": status.attention.iter().map(|t| json!({ "id": t.id, "title": t.title, "code": t.attention })).collect::<Vec<_>>(),
         "review": status.review.iter().map(|t| json!({ "id": t.id, "title": t.title, "awaiting": t.awaiting })).collect::<Vec<_>>(),
         "findings": findings,
+        "checkout_behind": behind,
         "stalled": stalled,
     }))?;
     if !output.is_json() {
@@ -123,6 +136,9 @@ pub(crate) async fn run(global: &Global, output: &Output) -> Result<u8, Error> {
                 ago(pause.at, now)
             ))?;
         }
+        behind
+            .iter()
+            .try_for_each(|line| output.text(&format!("{} {line}", output.paint(Tone::Warn, "!"))))?;
         output.text("")?;
         if status.queues.is_empty() {
             output.text("No tasks.\n")?;

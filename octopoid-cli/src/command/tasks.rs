@@ -195,13 +195,18 @@ pub(crate) async fn act(
         ),
         Act::Unhold => (tasks.unhold(&id, &by).await?, "may be claimed again".to_owned()),
         Act::Recover(to, reason) => {
+            let tip = if to.kind() == QueueKind::Review {
+                Orchestrator::work_tip(&octopoid, &id).await?
+            } else {
+                None
+            };
             let merged = if to.kind() == QueueKind::Done {
                 Orchestrator::merged_sha(&octopoid, &id).await?
             } else {
                 None
             };
             (
-                tasks.recover(&id, &by, to, &reason, merged).await?,
+                tasks.recover(&id, &by, to, &reason, merged, tip).await?,
                 "moved by your decision".to_owned(),
             )
         }

@@ -21,3 +21,4 @@ mod daemon;
 mod failures;
 mod harness;
 mod remote;
+mod safety;

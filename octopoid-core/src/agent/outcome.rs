@@ -69,6 +69,8 @@ pub struct Reading {
     pub usage: Usage,
     /// The session, to go on with.
     pub session_id: Option<String>,
+    /// A report that is there but cannot be understood, in words; it decides nothing, and it is not passed over.
+    pub unclear: Option<String>,
     /// A failure that the program itself named, and when to try again.
     pub failure: Option<(Failure, String, Option<Timestamp>)>,
 }
@@ -87,6 +89,11 @@ impl Reading {
         };
         if let Some(word) = text("outcome") {
             self.reported = Reported::parse(&word);
+            if self.reported.is_none() {
+                self.unclear = Some(format!(
+                    "the agent reported the outcome {word:?}, which is none that is known"
+                ));
+            }
         }
         match text("verdict").as_deref() {
             Some("approve") => self.verdict = Some(Verdict::Approve),

@@ -42,6 +42,14 @@ pub struct Claim {
     pub token: String,
 }
 
+/// What one try came to.
+enum Tried {
+    Claimed(Box<Claim>),
+    Nothing,
+    /// The most urgent task could not be worked on and is on hold now.
+    SetAside,
+}
+
 impl Engine {
     /// Whether a claim of this kind would find a task now.
     pub async fn has_claimable(&self, queues: &[QueueName], answers_to: &[String]) -> Result<bool> {
@@ -67,6 +75,17 @@ impl Engine {
 
     /// Claims the most urgent task that fits, or none.
     pub async fn claim(&self, request: ClaimRequest) -> Result<Option<Claim>> {
+        loop {
+            match self.try_claim(request.clone()).await? {
+                Tried::Claimed(claim) => return Ok(Some(*claim)),
+                Tried::Nothing => return Ok(None),
+                // One task that cannot be worked on must not keep the others from it.
+                Tried::SetAside => {}
+            }
+        }
+    }
+
+    async fn try_claim(&self, request: ClaimRequest) -> Result<Tried> {
         let token = random_hex(&*self.entropy, 16)?;
         let footprint = Footprint::Claimable(ClaimFilter {
             queues: request.queues,
@@ -102,8 +121,8 @@ impl Engine {
             .await?;
         let lost_flow = lost_flow.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some((id, flow)) = lost_flow {
-            // One task that cannot be worked on must not keep the others from it.
-            let reason = format!("its flow {flow} does not exist");
+            let reason =
+                format!("its flow {flow} does not exist here; add it, restart the orchestrator, and unhold the task");
             self.apply(
                 &id,
                 Command::Hold {
@@ -112,10 +131,10 @@ impl Engine {
                 },
             )
             .await?;
-            return Ok(None);
+            return Ok(Tried::SetAside);
         }
         let Some(change) = changes.into_iter().next() else {
-            return Ok(None);
+            return Ok(Tried::Nothing);
         };
         self.notify();
         let attempt = match change.attempt {
@@ -128,10 +147,10 @@ impl Engine {
                 ));
             }
         };
-        Ok(Some(Claim {
+        Ok(Tried::Claimed(Box::new(Claim {
             task: change.after,
             attempt,
             token,
-        }))
+        })))
     }
 }

@@ -152,9 +152,15 @@ impl Flow {
     ///
     /// A person's approval answers every condition but scripts; scripts are run by the engine.
     pub fn open_condition(&self, queue: &QueueName, head: Option<&str>, reviews: &[Review]) -> Option<&Condition> {
+        // A rejection takes back every approval that the same commit had before.
+        let of_head = |r: &&Review| r.queue == *queue && Some(r.sha.as_str()) == head;
+        let rejected = reviews
+            .iter()
+            .rposition(|r| of_head(&r) && r.verdict == Verdict::Reject);
+        let standing = &reviews[rejected.map_or(0, |at| at + 1)..];
         self.exit(queue)?.conditions.iter().find(|c| {
             !matches!(c.ask, Ask::Script { .. })
-                && !reviews.iter().any(|r| {
+                && !standing.iter().any(|r| {
                     r.verdict == Verdict::Approve
                         && r.queue == *queue
                         && Some(r.sha.as_str()) == head

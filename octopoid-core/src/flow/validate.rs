@@ -47,6 +47,13 @@ pub(super) fn validate(flow: &Flow, text: &str, file: &str) -> Result<()> {
             return refuse(&arrow, format!("transitions: {arrow}: {problem}"));
         }
         for condition in &edge.conditions {
+            if condition.on_fail.kind() != QueueKind::Waiting {
+                let what = format!(
+                    "on_fail: {} is no queue from which work goes on; allowed: incoming, needs_continuation",
+                    condition.on_fail
+                );
+                return refuse(&condition.name, what);
+            }
             if !flow.has_state(&condition.on_fail) {
                 return refuse(
                     &condition.name,

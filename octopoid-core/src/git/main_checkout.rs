@@ -37,6 +37,14 @@ impl Repo {
         if changed {
             return Ok(false);
         }
+        // `read-tree` overwrites ignored files; a person's file that stands where a new one would go stays.
+        let in_the_way = self
+            .changed_files(old, new)?
+            .into_iter()
+            .any(|change| change.status == "added" && self.root().join(&change.path).symlink_metadata().is_ok());
+        if in_the_way {
+            return Ok(false);
+        }
         // libgit2 measures "unchanged" against HEAD, which is ahead of the files here; the program takes both trees.
         let refreshed = self.program(
             &["update-index", "-q", "--refresh"],
@@ -44,6 +52,20 @@ impl Repo {
         );
         let moved = refreshed.and_then(|_| self.program(&["read-tree", "-m", "-u", old, new], &action));
         Ok(moved.is_ok())
+    }
+
+    /// Whether what is staged in the main checkout is exactly the tree of a commit.
+    pub fn index_is_at(&self, sha: &str) -> Result<bool> {
+        let repo = self.open()?;
+        let action = "compare the index of the main checkout";
+        let tree = repo
+            .find_commit(oid(sha)?)
+            .and_then(|c| c.tree())
+            .map_err(|e| failed(action, &e))?;
+        let diff = repo
+            .diff_tree_to_index(Some(&tree), None, None)
+            .map_err(|e| failed(action, &e))?;
+        Ok(diff.deltas().len() == 0)
     }
 
     /// Whether the main checkout has `branch` checked out with changed tracked files.

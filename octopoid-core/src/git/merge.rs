@@ -2,7 +2,7 @@
 
 use git2::{Commit, Index, MergeOptions, Oid, RebaseOptions, Repository};
 
-use super::{Repo, failed, oid, signature};
+use super::{Repo, failed, identity, oid, signature};
 use crate::{config::MergeMethod, error::Result};
 
 /// A commit that brings work into the base, not yet in any branch.
@@ -91,7 +91,17 @@ impl Repo {
     ) -> Result<Oid> {
         let action = "write the merged commit";
         let tree = repo.find_tree(tree).map_err(|e| failed(action, &e))?;
-        let committer = signature(repo)?;
+        // The time comes from the inputs: combining the same twice gives the same commit, and leaves nothing behind.
+        let newest = parents
+            .iter()
+            .copied()
+            .chain([head])
+            .map(|c| c.time().seconds())
+            .max()
+            .unwrap_or(0);
+        let (name, mail) = identity(repo)?;
+        let committer =
+            git2::Signature::new(&name, &mail, &git2::Time::new(newest, 0)).map_err(|e| failed(action, &e))?;
         repo.commit(None, &head.author(), &committer, message, &tree, parents)
             .map_err(|e| failed(action, &e))
     }

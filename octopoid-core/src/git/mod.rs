@@ -339,5 +339,12 @@ fn signature(repo: &git2::Repository) -> Result<Signature<'static>> {
     }
 }
 
+/// Name and address of who makes Octopoid's own commits.
+fn identity(repo: &git2::Repository) -> Result<(String, String)> {
+    let signature = signature(repo)?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok((text(signature.name_bytes()), text(signature.email_bytes())))
+}
+
 /// Name and address used where the user has set none.
 pub const IDENTITY: (&str, &str) = ("Octopoid", "octopoid@localhost");

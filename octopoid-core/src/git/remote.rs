@@ -45,14 +45,20 @@ impl Repo {
         self.verify_pushed(remote, &full, new)
     }
 
-    /// Pushes a branch; never over commits that are not in it.
-    pub fn push_branch(&self, remote: &str, branch: &str, sha: &str) -> Result<()> {
+    /// Pushes a branch. False, and nothing is pushed, when the remote's branch has commits that are not in it.
+    pub fn push_branch(&self, remote: &str, branch: &str, sha: &str) -> Result<bool> {
         let full = format!("refs/heads/{branch}");
-        self.program(
+        if let Err(error) = self.program(
             &["push", "--quiet", remote, &format!("{sha}:{full}")],
             &format!("push {branch} to {remote}"),
-        )?;
-        self.verify_pushed(remote, &full, sha)
+        ) {
+            self.fetch(remote)?;
+            return match self.remote_tip(remote, branch)? {
+                Some(tip) if !self.is_ancestor(&tip, sha)? => Ok(false),
+                _ => Err(error),
+            };
+        }
+        self.verify_pushed(remote, &full, sha).map(|()| true)
     }
 
     fn verify_pushed(&self, remote: &str, full: &str, sha: &str) -> Result<()> {

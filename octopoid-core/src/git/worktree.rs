@@ -223,13 +223,19 @@ impl Repo {
                 was_dirty: false,
             });
         }
+        if head_target(&repo).is_some_and(|branch| !branch.starts_with("refs/heads/agent/")) {
+            // Whatever an agent checked out: its files become a commit, but never one on somebody else's branch.
+            repo.set_head_detached(head.id()).map_err(|e| failed(&action, &e))?;
+        }
         let mut index = repo.index().map_err(|e| failed(&action, &e))?;
         if index.has_conflicts() {
             // Not resolved, so not merged: what is there is kept as the work's own, and the merge stays to be done.
             merged.clear();
         }
+        // A repository inside the worktree cannot be committed; it stays as it is, and the rest is saved.
+        let mut skip_repositories = |relative: &Path, _: &[u8]| i32::from(path.join(relative).join(".git").exists());
         index
-            .add_all(["*"], IndexAddOption::DEFAULT, None)
+            .add_all(["*"], IndexAddOption::DEFAULT, Some(&mut skip_repositories))
             .map_err(|e| failed(&action, &e))?;
         index.update_all(["*"], None).map_err(|e| failed(&action, &e))?;
         index.write().map_err(|e| failed(&action, &e))?;
@@ -298,6 +304,10 @@ impl Repo {
             let saved = self.save(path, "octopoid: work in progress")?;
             self.keep(keep_as, &saved.head)?;
         }
+        if path.exists() && has_repository(path, 0) {
+            move_aside(path)?;
+            return prune(&worktree, path);
+        }
         let action = format!("remove the worktree {}", path.display());
         let mut options = WorktreePruneOptions::new();
         options.valid(true).working_tree(true);
@@ -345,6 +355,11 @@ impl Repo {
                 touched.push(relative.trim_end_matches('/').to_owned());
             }
         }
+        let to = match to.exists() {
+            false => to.to_path_buf(),
+            // From the same checks before a crash.
+            true => free_name(to),
+        };
         for relative in &touched {
             let (from, target) = (path.join(relative), to.join(relative));
             if from.symlink_metadata().is_err() {
@@ -476,18 +491,38 @@ fn prune(worktree: &Worktree, path: &Path) -> Result<()> {
         .map_err(|e| failed(format_args!("forget the worktree {}", path.display()), &e))
 }
 
+/// Whether a folder below `path` is a repository of its own, which no commit of ours can hold.
+fn has_repository(path: &Path, depth: usize) -> bool {
+    depth < 8
+        && fs::read_dir(path).into_iter().flatten().flatten().any(|entry| {
+            let inner = entry.path();
+            entry.file_type().is_ok_and(|t| t.is_dir())
+                && entry.file_name() != ".git"
+                && (inner.join(".git").is_dir() || has_repository(&inner, depth + 1))
+        })
+}
+
 /// A folder that is no worktree of ours stays, under another name.
 fn move_aside(path: &Path) -> Result<()> {
     if fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none()) {
         return fs::remove_dir(path).map_err(|e| Error::io("remove the empty folder", path, e));
     }
+    let free = free_name(path);
+    fs::rename(path, &free).map_err(|e| Error::io("move aside", path, e))
+}
+
+/// A name beside `path` that nothing has yet.
+fn free_name(path: &Path) -> PathBuf {
     let name = path
         .file_name()
         .map(|n| n.to_string_lossy().into_owned())
         .unwrap_or_default();
-    let free = (1..)
-        .map(|n| path.with_file_name(format!("{name}+found-{n}")))
-        .find(|p| !p.exists());
-    let Some(free) = free else { return Ok(()) };
-    fs::rename(path, &free).map_err(|e| Error::io("move aside", path, e))
+    let mut number = 1;
+    loop {
+        let free = path.with_file_name(format!("{name}+found-{number}"));
+        if free.symlink_metadata().is_err() {
+            return free;
+        }
+        number += 1;
+    }
 }

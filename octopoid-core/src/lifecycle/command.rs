@@ -173,6 +173,8 @@ pub enum Command {
         reason: String,
         /// For `done`: the commit in the base branch, verified by the caller.
         merged_sha: Option<String>,
+        /// For a review: the tip of the work as it is now; null keeps what was handed in.
+        head_sha: Option<String>,
     },
     /// Move it to `failed` by decision of a person or script.
     GiveUp {

@@ -41,6 +41,8 @@ words_macro! {
         OutsidePaths = "outside_paths",
         /// A script condition of the flow said no.
         ConditionFailed = "condition_failed",
+        /// The agent that was to resolve a merge conflict left some of it.
+        ConflictUnresolved = "conflict_unresolved",
         /// A review ended without an exact verdict.
         NoVerdict = "no_verdict",
         /// The work and the base branch changed the same lines.
@@ -90,6 +92,7 @@ impl Failure {
             | Self::SilenceTimeout
             | Self::OutsidePaths
             | Self::ConditionFailed
+            | Self::ConflictUnresolved
             | Self::NoVerdict => FailureClass::Task,
             Self::MergeConflict
             | Self::Rejected

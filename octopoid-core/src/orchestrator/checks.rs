@@ -102,7 +102,9 @@ impl Context {
             tail: said,
             millis: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
         };
-        let missing = exit_code == Some(127) && !is_there(command, env.get("PATH"), place.worktree);
+        // Only the project's own commands can be missing from the machine; one that the task brought is the task's business.
+        let own = place.task.checks.iter().any(|c| c == command) && self.config.repo.test.as_deref() != Some(command);
+        let missing = exit_code == Some(127) && !own && !is_there(command, env.get("PATH"));
         Ok(if missing {
             Ran::Missing(result)
         } else {
@@ -137,8 +139,8 @@ impl Context {
     }
 }
 
-/// Whether the program that a command line begins with can be found. The exit code 127 alone may come from deeper down.
-fn is_there(command: &str, path: Option<&String>, cwd: &Path) -> bool {
+/// Whether the program that a command line begins with is on the machine. A path is part of the commit, not of the machine.
+pub(super) fn is_there(command: &str, path: Option<&String>) -> bool {
     let program = command.split_whitespace().find(|word| !word.contains('='));
-    program.is_some_and(|program| which::which_in(program, path, cwd).is_ok())
+    program.is_some_and(|program| program.contains('/') || which::which_in(program, path, "/").is_ok())
 }

@@ -13,8 +13,8 @@ use crate::{
     error::{Error, ErrorCode, Result},
     git::Repo,
     id::OrchestratorId,
-    lifecycle::{Command, Failure},
-    model::{Evidence, Task, Usage},
+    lifecycle::Command,
+    model::Task,
     role::{Role, RunRecord, RunState},
 };
 
@@ -135,27 +135,6 @@ impl Context {
             Some(number) => format!("{}/{number}", run.task),
             None => format!("{}/landing-{}", run.task, run.epoch),
         }
-    }
-
-    pub(super) async fn fail(
-        &self,
-        run: &Run,
-        failure: Failure,
-        reason: String,
-        evidence: Evidence,
-        usage: Usage,
-        retry_at: Option<Timestamp>,
-    ) -> Result<Task> {
-        let command = Command::Fail {
-            token: run.token.clone(),
-            failure,
-            reason,
-            evidence: Box::new(evidence),
-            usage,
-            retry_at,
-            send_to: None,
-        };
-        self.apply(run, command).await
     }
 
     /// Applies a command of a claim; a boundary of the crash tests on both sides.

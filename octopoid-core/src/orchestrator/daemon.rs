@@ -12,6 +12,7 @@ use tokio::{
 };
 
 use super::{
+    checks::is_there,
     context::{Context, Player},
     journal::Run,
     lock::DaemonInfo,
@@ -102,7 +103,10 @@ impl Daemon {
         let agents: Vec<String> = self.cx.players.iter().map(|p| p.name.clone()).collect();
         self.cx.journal.review_findings(&agents)?;
         let woken = Arc::new(Notify::new());
-        let _watch = wake::watch(&self.cx.paths.dir(), Arc::clone(&woken))?;
+        let watch = wake::watch(&self.cx.paths.dir(), Arc::clone(&woken));
+        if let Err(error) = &watch {
+            tracing::warn!("{error}; looking at the queue every {} s instead", PROBE.as_secs());
+        }
         let mut changes = self.cx.engine.changes();
         self.reconcile().await?;
         self.info.write(&self.cx.paths)?;
@@ -116,11 +120,13 @@ impl Daemon {
             changes.mark_unchanged();
             let pause = match self.tick().await {
                 Ok(pause) => {
-                    self.note_tick()?;
-                    pause
+                    if let Err(error) = self.note_tick() {
+                        tracing::warn!("the sign of life cannot be written: {error}");
+                    }
+                    if watch.is_ok() { pause } else { pause.min(PROBE) }
                 }
                 // The store may be locked or the disk full for a moment: nothing was claimed, look again later.
-                Err(error) if error.is_retryable() && !self.once => {
+                Err(error) if !self.once => {
                     tracing::error!("a look at the queue failed: {error}");
                     PROBE
                 }
@@ -128,7 +134,12 @@ impl Daemon {
             };
             if self.once && self.running.is_empty() {
                 match self.worth_waiting().await? {
-                    Some(wait) => tokio::time::sleep(wait).await,
+                    Some(wait) => {
+                        tokio::select! {
+                            () = tokio::time::sleep(wait) => {}
+                            _ = stop.changed() => {}
+                        }
+                    }
                     None => return self.verdict().await,
                 }
                 continue;
@@ -245,6 +256,7 @@ impl Daemon {
 
     async fn over_budget(&self) -> Result<bool> {
         let Some(limit) = self.cx.config.budget.usd_per_day else {
+            self.cx.journal.cleared("budget")?;
             return Ok(false);
         };
         let spent = self.cx.engine.spent_today().await?.usd;
@@ -297,10 +309,27 @@ impl Daemon {
             Some(Guard::Interval) => pool.last_start.map(|at| Timestamp(at.0 + pool.interval_ms).since(now)),
             _ => None,
         };
+        let check_missing = findings
+            .iter()
+            .any(|f| f.subject == "claims" && f.code == "check_missing");
+        if guard.is_none() && work && check_missing && !self.test_program_is_there() {
+            // An agent would work for nothing: its commit could not be checked.
+            return Ok((Some(Guard::Blocked), Some(PROBE)));
+        }
         if guard.is_some() || !player.needs_program {
             return Ok((guard, wait.map(|w| w.max(SOON))));
         }
         self.look_for_program(player, &subject).await
+    }
+
+    fn test_program_is_there(&self) -> bool {
+        let path = std::env::var("PATH").ok();
+        self.cx
+            .config
+            .repo
+            .test
+            .as_deref()
+            .is_none_or(|test| is_there(test, path.as_ref()))
     }
 
     /// The agent's program must be there before a task is claimed for it.

@@ -148,7 +148,7 @@ impl Journal {
     /// Writes down a claim before anything is done with it.
     pub fn claimed(&self, run: &Run) -> Result<()> {
         self.write(
-            "INSERT OR IGNORE INTO runs (task_id, epoch, attempt, agent, token, mark, state, begun_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'fresh', ?7)",
+            "INSERT OR REPLACE INTO runs (task_id, epoch, attempt, agent, token, mark, state, begun_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'fresh', ?7)",
             (run.task.as_str(), run.epoch, run.attempt, &run.agent, &run.token, &run.mark, run.begun_at.0),
         )
     }
@@ -346,6 +346,28 @@ impl Journal {
     /// Asks for that, or takes it back.
     pub fn set_stop_now(&self, now: bool) -> Result<()> {
         self.set_control("stop_now", now.then_some("1"))
+    }
+
+    /// Something to remember between runs.
+    pub fn note(&self, key: &str) -> Result<Option<String>> {
+        self.control(key)
+    }
+
+    /// Remembers it, or forgets it.
+    pub fn set_note(&self, key: &str, value: Option<&str>) -> Result<()> {
+        if self.control(key)?.as_deref() == value {
+            Ok(())
+        } else {
+            self.set_control(key, value)
+        }
+    }
+
+    /// Notes whose keys begin with `prefix`.
+    pub fn notes(&self, prefix: &str) -> Result<Vec<(String, String)>> {
+        self.db()
+            .prepare_cached("SELECT key, value FROM control WHERE substr(key, 1, length(?1)) = ?1 ORDER BY key")
+            .and_then(|mut s| s.query_map([prefix], |r| Ok((r.get(0)?, r.get(1)?)))?.collect())
+            .map_err(|e| self.fail("read", e))
     }
 
     fn control(&self, key: &str) -> Result<Option<String>> {

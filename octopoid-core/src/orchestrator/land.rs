@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     checks::{Place, Ran},
     worker::Worker,
@@ -12,11 +14,22 @@ use crate::{
     flow::{Ask, Step, Transition},
     git::{Candidate, Checkout, Merged},
     lifecycle::{Command, Failure},
-    model::{AttemptKind, CheckResult, Evidence, QueueKind},
+    model::{AttemptKind, AttemptOutcome, CheckResult, Evidence, QueueKind, QueueName},
 };
 
 /// How often the base may move under a landing before it waits for calmer times.
 const TRIES: u32 = 5;
+
+/// A merge, as the journal has it.
+#[derive(Debug, Serialize, Deserialize)]
+struct MergeStep {
+    /// The commit in the base branch.
+    sha: String,
+    /// Where the base branch was before.
+    base: String,
+    /// The work that it brought in.
+    head: String,
+}
 
 /// What the checks said about a candidate.
 enum Verified {
@@ -41,14 +54,27 @@ impl Worker {
                 format!("task {} has nothing to land", self.run.task),
             )
         })?;
-        if let Some((failure, reason, evidence)) = self.ask_scripts(&edge, &head).await? {
-            return self.fail(failure, reason, evidence, Default::default(), None).await;
+        if let Some((failure, reason, evidence, on_fail)) = self.ask_scripts(&edge, &head).await? {
+            return self
+                .fail_to(failure, reason, evidence, Default::default(), None, on_fail)
+                .await;
         }
         if edge.runs.contains(&Step::PushBranch)
             && let Some(remote) = self.cx.remote.clone()
         {
             let (branch, sha) = (self.task.work_branch(), head.clone());
-            if let Err(error) = self.cx.git(move |repo| repo.push_branch(&remote, &branch, &sha)).await {
+            let pushed = self.cx.git(move |repo| repo.push_branch(&remote, &branch, &sha)).await;
+            if matches!(pushed, Ok(false)) {
+                // Somebody else's commits there are theirs; the merge does not need this branch.
+                self.cx.tell(
+                    &self.task,
+                    format!(
+                        "the remote's {} has other commits and was left alone",
+                        self.task.work_branch()
+                    ),
+                );
+            }
+            if let Err(error) = pushed {
                 return self
                     .fail(
                         Failure::Remote,
@@ -66,7 +92,7 @@ impl Worker {
         self.merge(&head).await
     }
 
-    async fn advance(&self, merged_sha: Option<String>) -> Result<()> {
+    pub(super) async fn advance(&self, merged_sha: Option<String>) -> Result<()> {
         let command = Command::Advance {
             token: self.run.token.clone(),
             merged_sha: merged_sha.clone(),
@@ -100,8 +126,8 @@ impl Worker {
                 }
                 Err(error) => return Err(error),
             };
-            if let Some(sha) = self.merged_before(&base).await? {
-                return self.finish(&base, &sha).await;
+            if let Some(merge) = self.merged_before(&base, head).await? {
+                return self.finish(&merge.base, &merge.sha).await;
             }
             let candidate = match self.combine(&base, head).await? {
                 Merged::Clean(candidate) => candidate,
@@ -138,7 +164,7 @@ impl Worker {
                 }
                 Verified::Red(red) => return self.red_after_rebase(&base, &candidate, red).await,
             }
-            match self.move_base(&base, &candidate).await {
+            match self.move_base(&base, &candidate, head).await {
                 Ok(true) => return self.finish(&base, &candidate.sha).await,
                 Ok(false) => {}
                 Err(error) if error.code() == ErrorCode::Offline => {
@@ -173,39 +199,45 @@ impl Worker {
         .await
     }
 
-    /// A merge that an earlier run of this landing made but could not report.
-    async fn merged_before(&self, base: &str) -> Result<Option<String>> {
-        for candidate in self.cx.journal.steps(&self.run.task, "merge")? {
-            let (sha, tip) = (candidate.clone(), base.to_owned());
-            if self.cx.git(move |repo| repo.is_ancestor(&sha, &tip)).await? {
-                return Ok(Some(candidate));
+    /// A merge of this very work that an earlier run made but could not report.
+    async fn merged_before(&self, base: &str, head: &str) -> Result<Option<MergeStep>> {
+        for detail in self.cx.journal.steps(&self.run.task, "merge")? {
+            let step: MergeStep = serde_json::from_str(&detail).map_err(|e| {
+                Error::new(
+                    ErrorCode::Internal,
+                    format!("the journal has a merge that cannot be read: {e}"),
+                )
+            })?;
+            let (sha, tip) = (step.sha.clone(), base.to_owned());
+            if step.head == head && self.cx.git(move |repo| repo.is_ancestor(&sha, &tip)).await? {
+                return Ok(Some(step));
             }
         }
         Ok(None)
     }
 
     async fn combine(&self, base: &str, head: &str) -> Result<Merged> {
-        let message = self.message();
+        let message = self.message(head).await?;
         let (base, head, method) = (base.to_owned(), head.to_owned(), self.cx.config.merge.method);
         self.cx
             .git(move |repo| repo.combine(&base, &head, method, &message))
             .await
     }
 
-    /// Title, what the agent said of it, and which task it was.
-    fn message(&self) -> String {
+    /// Title, what the agent said when it handed the commit in, and which task it was.
+    async fn message(&self, head: &str) -> Result<String> {
         let mut message = self.task.title.clone();
-        if let Some(notes) = self
-            .task
-            .execution_notes
-            .as_deref()
-            .map(str::trim)
-            .filter(|n| !n.is_empty())
-        {
-            message.push_str(&format!("\n\n{notes}"));
+        let attempts = self.cx.engine.attempts(&self.run.task).await?;
+        let handed_in = attempts
+            .into_iter()
+            .rev()
+            .find(|a| a.outcome == Some(AttemptOutcome::Submitted) && a.evidence.head_sha.as_deref() == Some(head));
+        let summary = handed_in.and_then(|a| a.evidence.summary).unwrap_or_default();
+        if !summary.trim().is_empty() {
+            message.push_str(&format!("\n\n{}", summary.trim()));
         }
         message.push_str(&format!("\n\nOctopoid-Task: {}\n", self.task.id));
-        message
+        Ok(message)
     }
 
     /// Checks exactly the commit that would be merged. A tree that passed once is not checked again.
@@ -323,7 +355,7 @@ impl Worker {
     }
 
     /// Moves the base branch, on the remote first where there is one. False when somebody else moved it.
-    async fn move_base(&self, base: &str, candidate: &Candidate) -> Result<bool> {
+    async fn move_base(&self, base: &str, candidate: &Candidate, head: &str) -> Result<bool> {
         if candidate.sha == base {
             return Ok(true);
         }
@@ -335,12 +367,19 @@ impl Worker {
         self.cx.apply(&self.run, renewal).await?;
         let (task, epoch, now) = (&self.run.task, self.run.epoch, self.cx.now());
         let fingerprint = format!("{base}..{}", candidate.sha);
+        let step = MergeStep {
+            sha: candidate.sha.clone(),
+            base: base.to_owned(),
+            head: head.to_owned(),
+        };
+        let detail = serde_json::to_string(&step)
+            .map_err(|e| Error::new(ErrorCode::Internal, format!("a merge cannot be written down: {e}")))?;
         // The commit is in no branch yet: a crash must not leave it to the garbage collector.
         let (keep, sha) = (format!("{task}/merge-{epoch}"), candidate.sha.clone());
         self.cx.git(move |repo| repo.keep(&keep, &sha)).await?;
         self.cx
             .journal
-            .intent(task, epoch, "merge", &fingerprint, &candidate.sha, now)?;
+            .intent(task, epoch, "merge", &fingerprint, &detail, now)?;
         let (branch, remote) = (self.task.branch.clone(), self.cx.remote.clone());
         let (old, new) = (base.to_owned(), candidate.sha.clone());
         let moved = self
@@ -355,9 +394,7 @@ impl Worker {
             .await;
         match moved {
             Ok(()) => {
-                self.cx
-                    .journal
-                    .done(task, epoch, "merge", &fingerprint, &candidate.sha, now)?;
+                self.cx.journal.done(task, epoch, "merge", &fingerprint, &detail, now)?;
                 Ok(true)
             }
             Err(error) if error.code() == ErrorCode::VersionConflict => Ok(false),
@@ -365,83 +402,21 @@ impl Worker {
         }
     }
 
-    /// Reads the base branch once more; done is what is in it. Then the human's checkout may follow.
-    async fn finish(&self, before: &str, sha: &str) -> Result<()> {
-        let tip = self.cx.base_tip(&self.task.branch).await?;
-        let (merged, now_at) = (sha.to_owned(), tip.clone());
-        if !self.cx.git(move |repo| repo.is_ancestor(&merged, &now_at)).await? {
-            let reason = format!(
-                "{sha} was merged, but {} at {tip} does not contain it",
-                self.task.branch
-            );
-            return self
-                .fail(
-                    Failure::Repository,
-                    reason,
-                    Evidence::default(),
-                    Default::default(),
-                    None,
-                )
-                .await;
-        }
-        let (branch, remote, old, new) = (
-            self.task.branch.clone(),
-            self.cx.remote.clone(),
-            before.to_owned(),
-            tip.clone(),
-        );
-        let followed = self
-            .cx
-            .git(move |repo| {
-                let mut old = old;
-                if remote.is_some() {
-                    // The local branch follows only forwards; a person's own commits on it stay.
-                    let Some(local) = repo.branch_tip(&branch)? else {
-                        return Ok(true);
-                    };
-                    if local == new || !repo.is_ancestor(&local, &new)? {
-                        return Ok(true);
-                    }
-                    if repo.main_checkout_is_dirty(&branch)? {
-                        return Ok(false);
-                    }
-                    repo.move_branch(&branch, Some(&local), &new, "octopoid: follow the remote")?;
-                    old = local;
-                }
-                repo.follow_in_main_checkout(&branch, &old, &new)
-            })
-            .await;
-        match followed {
-            Ok(true) => {}
-            Ok(false) if self.cx.remote.is_some() => self.cx.tell(
-                &self.task,
-                format!("your checkout of {} has changes and was left alone; `git pull` brings it up to date", self.task.branch),
-            ),
-            Ok(false) => self.cx.tell(
-                &self.task,
-                format!(
-                    "your checkout of {} has changes and was left alone; `git read-tree -m -u {before} HEAD` brings the rest of it up to date",
-                    self.task.branch
-                ),
-            ),
-            // The merge stands; the checkout is the person's own.
-            Err(error) => tracing::warn!(task = %self.run.task, "the main checkout could not follow: {error}"),
-        }
-        self.cx.journal.cleared(&format!("base:{}", self.task.branch))?;
-        self.advance(Some(sha.to_owned())).await
-    }
-
     /// Runs the flow's script conditions on the commit that was handed in.
-    async fn ask_scripts(&self, edge: &Transition, head: &str) -> Result<Option<(Failure, String, Evidence)>> {
-        let scripts: Vec<(String, String)> = edge
+    async fn ask_scripts(
+        &self,
+        edge: &Transition,
+        head: &str,
+    ) -> Result<Option<(Failure, String, Evidence, Option<QueueName>)>> {
+        let scripts: Vec<(String, String, QueueName)> = edge
             .conditions
             .iter()
             .filter_map(|c| match &c.ask {
-                Ask::Script { script } => Some((c.name.clone(), script.clone())),
+                Ask::Script { script } => Some((c.name.clone(), script.clone(), c.on_fail.clone())),
                 _ => None,
             })
             .collect();
-        for (name, script) in scripts {
+        for (name, script, on_fail) in scripts {
             let reason = match self
                 .check_commit(head, &format!("condition-{name}"), std::slice::from_ref(&script))
                 .await?
@@ -454,6 +429,7 @@ impl Worker {
                         Failure::AgentLost,
                         "ended from outside".into(),
                         Evidence::default(),
+                        None,
                     )));
                 }
             };
@@ -466,6 +442,7 @@ impl Worker {
                     checks: vec![result],
                     ..Evidence::default()
                 },
+                Some(on_fail),
             )));
         }
         Ok(None)

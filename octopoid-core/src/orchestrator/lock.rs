@@ -91,8 +91,13 @@ impl Lock {
                     std::thread::sleep(Duration::from_millis(20));
                 }
                 Err(TryLockError::WouldBlock) => {
-                    let who = DaemonInfo::read(paths)
-                        .map_or("another process".to_owned(), |d| format!("process {}", d.process.pid));
+                    // Written by its holder at once; daemon.json comes only after its start-up work.
+                    let pid = fs::read_to_string(&path).unwrap_or_default();
+                    let who = if pid.trim().is_empty() {
+                        "another process".to_owned()
+                    } else {
+                        format!("process {}", pid.trim())
+                    };
                     return Err(Error::new(
                         ErrorCode::AlreadyRunning,
                         format!("an orchestrator of {} runs already: {who}", paths.root().display()),

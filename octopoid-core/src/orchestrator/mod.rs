@@ -3,6 +3,7 @@
 mod checks;
 mod context;
 mod daemon;
+mod follow;
 mod journal;
 mod land;
 mod lock;
@@ -257,6 +258,11 @@ impl Orchestrator {
     /// The commit that brought a task's work into its base branch, when it is there.
     pub async fn merged_sha(octopoid: &Octopoid, id: &crate::id::TaskId) -> Result<Option<String>> {
         sweep::merged_sha(octopoid, id).await
+    }
+
+    /// The tip of a task's work as it is now, where there is any.
+    pub async fn work_tip(octopoid: &Octopoid, id: &crate::id::TaskId) -> Result<Option<String>> {
+        sweep::work_tip(octopoid, id).await
     }
 
     /// Folder of the files of one attempt.

@@ -81,8 +81,12 @@ impl Worker {
             self.cx.keep_name(&self.run),
         );
         let title = self.task.branch.clone();
+        let first = self.attempt()?.number == 1;
         self.cx
             .git(move |repo| {
+                if first {
+                    start_fresh(repo, &path, &branch, &tip, &keep)?;
+                }
                 let standing = repo.ensure_worktree(
                     &path,
                     Checkout::Branch {
@@ -134,6 +138,26 @@ impl Worker {
             })
             .await
     }
+}
+
+/// A new task does not take over what an earlier one of the same name left: that is kept, and out of the way.
+fn start_fresh(repo: &Repo, path: &Path, branch: &str, tip: &str, keep: &str) -> Result<()> {
+    let Some(old) = repo.branch_tip(branch)? else {
+        return Ok(());
+    };
+    // A branch without commits of its own is what an interrupted beginning leaves.
+    if repo.is_ancestor(&old, tip)?
+        || repo
+            .holder_of(branch)?
+            .is_some_and(|holder| !holder.ends_with(path.file_name().unwrap_or_default()))
+    {
+        return Ok(());
+    }
+    let before = format!("{}/before", keep.rsplit_once('/').map_or(keep, |(task, _)| task));
+    repo.remove_worktree(path, &before)?;
+    let old = repo.branch_tip(branch)?.unwrap_or(old);
+    repo.keep(&before, &old)?;
+    repo.move_branch(branch, Some(&old), tip, "octopoid: a new task of the same name")
 }
 
 /// Merges the moved base into earlier work and moves the branch and its worktree there; none when that conflicts.

@@ -116,20 +116,22 @@ fn why_kept(task: &Task, is_checkout: bool, young: bool, engine: &Engine) -> Opt
     }
 }
 
-async fn remove(repo: &Repo, states: &mut [WorktreeState]) -> Result<()> {
+async fn remove(repo: &Repo, states: &mut [WorktreeState]) {
     for state in states.iter_mut().filter(|s| s.kept.is_none()) {
         let (repo, path) = (repo.clone(), state.path.clone());
         let id = state.task_id.as_ref().map(ToString::to_string).unwrap_or_default();
-        blocking(move || repo.remove_worktree(&path, &format!("{id}/swept"))).await?;
-        state.removed = true;
+        match blocking(move || repo.remove_worktree(&path, &format!("{id}/swept"))).await {
+            Ok(()) => state.removed = true,
+            Err(error) => tracing::warn!("{} stays: {error}", state.path.display()),
+        }
     }
-    Ok(())
 }
 
 /// Removes, in the background, what has been finished for long enough.
 pub(super) async fn old_worktrees(cx: &Context) -> Result<()> {
     let mut found = states(&cx.engine, &cx.repo, &cx.paths, false).await?;
-    remove(&cx.repo, &mut found).await
+    remove(&cx.repo, &mut found).await;
+    Ok(())
 }
 
 pub(super) async fn look(octopoid: &Octopoid) -> Result<Vec<WorktreeState>> {
@@ -139,7 +141,7 @@ pub(super) async fn look(octopoid: &Octopoid) -> Result<Vec<WorktreeState>> {
 
 pub(super) async fn clean(octopoid: &Octopoid) -> Result<Vec<WorktreeState>> {
     let mut found = look(octopoid).await?;
-    remove(&Repo::at(octopoid.root())?, &mut found).await?;
+    remove(&Repo::at(octopoid.root())?, &mut found).await;
     Ok(found)
 }
 
@@ -165,6 +167,22 @@ pub(super) async fn diff(octopoid: &Octopoid, id: &TaskId) -> Result<String> {
         };
         let from = repo.merge_base(&base, &head)?.unwrap_or(base);
         repo.patch(&from, &head)
+    })
+    .await
+}
+
+/// The tip of a task's branch, where it has commits that its base has not.
+pub(super) async fn work_tip(octopoid: &Octopoid, id: &TaskId) -> Result<Option<String>> {
+    let task = octopoid.engine().task(id).await?;
+    let repo = Repo::at(octopoid.root())?;
+    blocking(move || {
+        let Some(tip) = repo.branch_tip(&task.work_branch())? else {
+            return Ok(None);
+        };
+        match &task.base_sha {
+            Some(base) if repo.commits_between(base, &tip)? > 0 => Ok(Some(tip)),
+            _ => Ok(None),
+        }
     })
     .await
 }

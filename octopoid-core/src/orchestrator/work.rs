@@ -15,7 +15,7 @@ use crate::{
     flow::Step,
     git::{Checkout, Repo},
     lifecycle::{Command, Failure},
-    model::{Evidence, QueueName, Role},
+    model::{Evidence, QueueName, Role, Verdict},
     role::Outcome,
 };
 
@@ -184,6 +184,10 @@ impl Worker {
             evidence.tail = Some(outcome.tail.clone()).filter(|t| !t.is_empty());
             return self.fail(failure, reason, evidence, usage, retry_at).await;
         }
+        if let Some(unclear) = reading.unclear {
+            evidence.tail = Some(outcome.tail);
+            return self.fail(Failure::AgentReported, unclear, evidence, usage, None).await;
+        }
         match reading.reported {
             Some(Reported::Failed) => {
                 let reason = reading
@@ -237,6 +241,19 @@ impl Worker {
                     None,
                 )
                 .await;
+        }
+        let rejected = self
+            .cx
+            .engine
+            .reviews(&self.run.task)
+            .await?
+            .into_iter()
+            .rev()
+            .find(|r| Some(&r.sha) == evidence.head_sha.as_ref());
+        if rejected.is_some_and(|r| r.verdict == Verdict::Reject) && !evidence.no_change {
+            evidence.tail = Some(outcome.tail);
+            let reason = "the agent ended well, but changed nothing since the commit was rejected".to_owned();
+            return self.fail(Failure::NoChanges, reason, evidence, usage, None).await;
         }
         if let Some((failure, reason)) = self.examine(ready, &evidence).await? {
             return self.fail(failure, reason, evidence, usage, None).await;
@@ -360,14 +377,14 @@ impl Worker {
                     let marked = repo.conflict_markers(&base, &head)?;
                     if !marked.is_empty() {
                         return Ok(Some((
-                            Failure::MergeConflict,
+                            Failure::ConflictUnresolved,
                             format!("conflict markers are left in {}", marked.join(", ")),
                         )));
                     }
                     let open = repo.conflicts_between(&base, &head)?;
                     if !open.is_empty() {
                         return Ok(Some((
-                            Failure::MergeConflict,
+                            Failure::ConflictUnresolved,
                             format!("still in conflict: {}", open.join(", ")),
                         )));
                     }

@@ -20,7 +20,7 @@ use crate::{
     agent::{Ending, supervise},
     error::{Error, ErrorCode, Result},
     lifecycle::{Command, Failure, FailureClass},
-    model::{Attempt, AttemptKind, Evidence, Task, Usage},
+    model::{Attempt, AttemptKind, Evidence, QueueName, Task, Usage},
     role::{Assignment, Outcome, RoleError, RunState},
 };
 
@@ -150,6 +150,21 @@ impl Worker {
         usage: Usage,
         retry_at: Option<crate::clock::Timestamp>,
     ) -> Result<()> {
+        self.fail_to(failure, reason, evidence, usage, retry_at, None).await
+    }
+
+    /// The same, with the state that the flow names for this answer.
+    pub(super) async fn fail_to(
+        &self,
+        failure: Failure,
+        reason: String,
+        evidence: Evidence,
+        usage: Usage,
+        retry_at: Option<crate::clock::Timestamp>,
+        send_to: Option<QueueName>,
+    ) -> Result<()> {
+        // Nothing of this run may go on working once somebody else can have the task.
+        supervise::end_family(&self.run.mark, None, self.cx.run_limits().grace).await;
         let mut retry_at = retry_at;
         if failure.class() == FailureClass::Systemic {
             let subject = match failure {
@@ -169,16 +184,24 @@ impl Worker {
             self.cx
                 .journal
                 .found(&subject, failure.as_str(), &reason, self.cx.now(), Some(until))?;
-            // The task itself may be taken by another agent meanwhile, unless the base is what is wrong.
-            retry_at = (failure == Failure::BaseRed).then_some(until);
+            // Another agent may work on the task meanwhile; what the engine or a reviewer met, any other would meet too.
+            let is_work = self.task.claim_kind == Some(AttemptKind::Work);
+            retry_at = (!is_work || failure == Failure::BaseRed).then_some(until);
         }
         self.cx.tell(
             &self.task,
             format!("{failure}: {}", reason.lines().next().unwrap_or_default()),
         );
-        self.cx
-            .fail(&self.run, failure, reason, evidence, usage, retry_at)
-            .await?;
+        let command = Command::Fail {
+            token: self.run.token.clone(),
+            failure,
+            reason,
+            evidence: Box::new(evidence),
+            usage,
+            retry_at,
+            send_to,
+        };
+        self.cx.apply(&self.run, command).await?;
         self.collected()
     }
 

@@ -201,7 +201,8 @@ impl Tasks<'_> {
     pub async fn unhold(&self, id: &TaskId, by: &str) -> Result<Task> {
         self.0.apply(id, Command::Unhold { by: by.to_owned() }).await
     }
-    /// Moves a task by decision of a person. `merged_sha` is for `done`: a commit that is in the base branch.
+    /// Moves a task by decision of a person. `merged_sha` is for `done`: a commit that is in the base branch;
+    /// `head_sha` is for a review: the tip of the work as it is now.
     pub async fn recover(
         &self,
         id: &TaskId,
@@ -209,6 +210,7 @@ impl Tasks<'_> {
         to: QueueName,
         reason: &str,
         merged_sha: Option<String>,
+        head_sha: Option<String>,
     ) -> Result<Task> {
         self.0
             .apply(
@@ -218,6 +220,7 @@ impl Tasks<'_> {
                     to,
                     reason: reason.to_owned(),
                     merged_sha,
+                    head_sha,
                 },
             )
             .await

@@ -272,9 +272,11 @@ impl Assignment {
             _ => None,
         };
         let mut reading = adapter.read(&stdout, code, self.clock.now());
-        let reported = fs::read_to_string(self.dir.join("result.json")).ok();
-        if let Some(value) = reported.and_then(|text| serde_json::from_str(&text).ok()) {
-            reading.take_result(&value);
+        if let Ok(text) = fs::read_to_string(self.dir.join("result.json")) {
+            match serde_json::from_str(&text) {
+                Ok(value) => reading.take_result(&value),
+                Err(e) => reading.unclear = Some(format!("the agent's result file is not JSON: {e}")),
+            }
         }
         let errors = outcome::file_tail(&self.dir.join("stderr.log"), 8192);
         let tail = format!("{}\n{}", outcome::tail(&stdout, 4096), outcome::tail(&errors, 4096));

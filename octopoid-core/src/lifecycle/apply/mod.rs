@@ -243,8 +243,10 @@ pub(super) fn apply(facts: &Facts<'_>, command: &Command, now: Timestamp) -> Res
             to,
             reason,
             merged_sha,
+            head_sha,
         } => {
             guard::not_landing(task)?;
+            d.after.head_sha = head_sha.clone().or(d.after.head_sha);
             person::recover(&mut d, by, to, reason, merged_sha.as_deref())?;
             d.finish(
                 "recovered",

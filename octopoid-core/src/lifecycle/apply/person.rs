@@ -47,7 +47,7 @@ pub(super) fn recover(
                 )),
             ));
         }
-        QueueKind::Review if task.head_sha.is_none() => {
+        QueueKind::Review if d.after.head_sha.is_none() => {
             return Err(illegal(
                 "head",
                 format!("task {} cannot be reviewed: no work was handed in", task.id),

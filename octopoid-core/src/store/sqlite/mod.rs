@@ -21,7 +21,7 @@ use crate::{
     error::{Error, ErrorCode, Result},
     id::{Scope, TaskId},
     lifecycle::Change,
-    model::{Attempt, Blocker, Event, Message, Review, Task, TaskFilter, TaskPage},
+    model::{Attempt, Blocker, Event, Message, QueueKind, Review, Task, TaskFilter, TaskPage},
 };
 use writer::Writer;
 
@@ -164,7 +164,11 @@ impl Store for SqliteStore {
                         format!("`octopoid cancel {id}` first"),
                     );
                 }
-                if let Some(dependent) = snapshot.dependents.first() {
+                let waiting = snapshot
+                    .dependents
+                    .iter()
+                    .find(|d| d.kind() != QueueKind::Done && task.kind() != QueueKind::Done);
+                if let Some(dependent) = waiting {
                     return refused(
                         format!("task {} waits for {id}", dependent.id),
                         format!("`octopoid edit {} --after …` gives it other blockers", dependent.id),

@@ -234,6 +234,8 @@ pub(super) fn delete(c: &Connection, task: &Task, by: &str, now: Timestamp) -> r
     };
     let details = serde_json::json!({ "title": task.title, "queue": task.queue, "head_sha": task.head_sha, "content": task.content });
     event(c, &gone, "deleted", Some(by), &details)?;
+    c.prepare_cached("DELETE FROM blockers WHERE scope = ?1 AND blocker_id = ?2")?
+        .execute((task.scope.as_str(), task.id.as_str()))?;
     c.prepare_cached("DELETE FROM tasks WHERE scope = ?1 AND id = ?2")?
         .execute((task.scope.as_str(), task.id.as_str()))?;
     Ok(())
