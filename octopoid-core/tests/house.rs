@@ -150,7 +150,8 @@ fn each_file_says_what_it_is_for_and_can_be_read_in_one_go() {
                 path.display()
             );
             let lines = text.lines().count();
-            assert!(lines <= 560, "{} has {lines} lines; split it", path.display());
+            let most = if dir.contains("/src") { 500 } else { 620 };
+            assert!(lines <= most, "{} has {lines} lines; split it", path.display());
         }
     }
 }

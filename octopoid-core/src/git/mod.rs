@@ -8,6 +8,7 @@ mod lock;
 mod main_checkout;
 mod merge;
 mod remote;
+mod save;
 mod worktree;
 
 use std::path::{Path, PathBuf};

@@ -1,12 +1,7 @@
 //! After a merge: the base branch is read back, and the person's checkout follows where that is safe.
 
 use super::worker::Worker;
-use crate::{
-    error::{ErrorCode, Result},
-    git::Repo,
-    lifecycle::Failure,
-    model::Evidence,
-};
+use crate::{error::Result, git::Repo, lifecycle::Failure};
 
 /// What became of the person's checkout.
 enum Followed {
@@ -19,36 +14,14 @@ enum Followed {
 impl Worker {
     /// Reads the base branch once more; done is what is in it. Then the human's checkout may follow.
     pub(super) async fn finish(&self, before: &str, sha: &str) -> Result<()> {
-        let tip = match self.cx.base_tip(&self.task.branch).await {
-            Ok(tip) => tip,
-            Err(error) if error.code() == ErrorCode::Offline => {
-                return self
-                    .fail(
-                        Failure::Remote,
-                        error.to_string(),
-                        Evidence::default(),
-                        Default::default(),
-                        None,
-                    )
-                    .await;
-            }
-            Err(error) => return Err(error),
-        };
+        let tip = self.cx.base_tip(&self.task.branch).await?;
         let (merged, now_at) = (sha.to_owned(), tip.clone());
         if !self.cx.git(move |repo| repo.is_ancestor(&merged, &now_at)).await? {
             let reason = format!(
                 "{sha} was merged, but {} at {tip} does not contain it",
                 self.task.branch
             );
-            return self
-                .fail(
-                    Failure::Repository,
-                    reason,
-                    Evidence::default(),
-                    Default::default(),
-                    None,
-                )
-                .await;
+            return self.fail_without_evidence(Failure::Repository, reason).await;
         }
         // The merge stands, whatever becomes of the checkout: that is the person's own.
         if let Err(error) = self.follow(before, &tip).await {

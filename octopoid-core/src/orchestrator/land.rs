@@ -63,8 +63,11 @@ impl Worker {
             && let Some(remote) = self.cx.remote.clone()
         {
             let (branch, sha) = (self.task.work_branch(), head.clone());
-            let pushed = self.cx.git(move |repo| repo.push_branch(&remote, &branch, &sha)).await;
-            if matches!(pushed, Ok(false)) {
+            if !self
+                .cx
+                .git(move |repo| repo.push_branch(&remote, &branch, &sha))
+                .await?
+            {
                 // Somebody else's commits there are theirs; the merge does not need this branch.
                 self.cx.tell(
                     &self.task,
@@ -73,17 +76,6 @@ impl Worker {
                         self.task.work_branch()
                     ),
                 );
-            }
-            if let Err(error) = pushed {
-                return self
-                    .fail(
-                        Failure::Remote,
-                        error.to_string(),
-                        Evidence::default(),
-                        Default::default(),
-                        None,
-                    )
-                    .await;
             }
         }
         if edge.to.kind() != QueueKind::Done {
@@ -111,21 +103,7 @@ impl Worker {
 
     async fn merge(&self, head: &str) -> Result<()> {
         for _ in 0..TRIES {
-            let base = match self.cx.base_tip(&self.task.branch).await {
-                Ok(base) => base,
-                Err(error) if error.code() == ErrorCode::Offline => {
-                    return self
-                        .fail(
-                            Failure::Remote,
-                            error.to_string(),
-                            Evidence::default(),
-                            Default::default(),
-                            None,
-                        )
-                        .await;
-                }
-                Err(error) => return Err(error),
-            };
+            let base = self.cx.base_tip(&self.task.branch).await?;
             if let Some(merge) = self.merged_before(&base, head).await? {
                 return self.finish(&merge.base, &merge.sha).await;
             }
@@ -152,33 +130,12 @@ impl Worker {
                 Verified::Stopped => return self.release("the orchestrator was told to stop").await,
                 Verified::Missing(result) => {
                     let reason = format!("the program of {:?} is not there\n\n{}", result.command, result.tail);
-                    return self
-                        .fail(
-                            Failure::CheckMissing,
-                            reason,
-                            Evidence::default(),
-                            Default::default(),
-                            None,
-                        )
-                        .await;
+                    return self.fail_without_evidence(Failure::CheckMissing, reason).await;
                 }
                 Verified::Red(red) => return self.red_after_rebase(&base, &candidate, red).await,
             }
-            match self.move_base(&base, &candidate, head).await {
-                Ok(true) => return self.finish(&base, &candidate.sha).await,
-                Ok(false) => {}
-                Err(error) if error.code() == ErrorCode::Offline => {
-                    return self
-                        .fail(
-                            Failure::Remote,
-                            error.to_string(),
-                            Evidence::default(),
-                            Default::default(),
-                            None,
-                        )
-                        .await;
-                }
-                Err(error) => return Err(error),
+            if self.move_base(&base, &candidate, head).await? {
+                return self.finish(&base, &candidate.sha).await;
             }
             self.cx.tell(
                 &self.task,
@@ -189,14 +146,7 @@ impl Worker {
             "{} moved {TRIES} times while the work was being merged",
             self.task.branch
         );
-        self.fail(
-            Failure::BaseMoved,
-            reason,
-            Evidence::default(),
-            Default::default(),
-            None,
-        )
-        .await
+        self.fail_without_evidence(Failure::BaseMoved, reason).await
     }
 
     /// A merge of this very work that an earlier run made but could not report.
@@ -337,9 +287,7 @@ impl Worker {
                 "{:?} does not pass on {} itself ({base})\n\n{}",
                 red.command, self.task.branch, red.tail
             );
-            return self
-                .fail(Failure::BaseRed, reason, Evidence::default(), Default::default(), None)
-                .await;
+            return self.fail_without_evidence(Failure::BaseRed, reason).await;
         }
         let reason = format!(
             "{:?} passed on the work alone, but not after it was combined with {} at {base}\n\n{}",

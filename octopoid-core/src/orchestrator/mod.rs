@@ -8,6 +8,7 @@ mod journal;
 mod land;
 mod lock;
 mod plan;
+mod pool;
 mod prepare;
 mod reconcile;
 mod review;

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     agent::{Reported, outcome::tail},
-    error::{Error, ErrorCode, Result},
+    error::{Error, Result},
     flow::Step,
     git::{Checkout, Repo},
     lifecycle::{Command, Failure},
@@ -28,15 +28,7 @@ impl Worker {
             let spent = self.cx.engine.spent_on(&self.run.task).await?.tokens;
             if spent >= limit {
                 let reason = format!("it used {spent} tokens; budget.tokens_per_task allows {limit}");
-                return self
-                    .fail(
-                        Failure::OverBudget,
-                        reason,
-                        Evidence::default(),
-                        Default::default(),
-                        None,
-                    )
-                    .await;
+                return self.fail_without_evidence(Failure::OverBudget, reason).await;
             }
         }
         let worktree = self.cx.paths.worktree(&self.run.task);
@@ -46,21 +38,10 @@ impl Worker {
         let ready = match &begun {
             // Taken up after a restart: the worktree belongs to an agent that may be at work in it.
             Some(base) => self.look_at_worktree(&worktree, base.clone(), resolves).await?,
-            None => match self.cx.base_tip(&self.task.branch).await {
-                Ok(tip) => self.prepare_worktree(&worktree, tip, resolves).await?,
-                Err(error) if error.code() == ErrorCode::Offline => {
-                    return self
-                        .fail(
-                            Failure::Remote,
-                            error.to_string(),
-                            Evidence::default(),
-                            Default::default(),
-                            None,
-                        )
-                        .await;
-                }
-                Err(error) => return Err(error),
-            },
+            None => {
+                let tip = self.cx.base_tip(&self.task.branch).await?;
+                self.prepare_worktree(&worktree, tip, resolves).await?
+            }
         };
         if begun.is_none()
             && let Some(setup) = self.cx.config.repo.setup.clone()
@@ -84,15 +65,7 @@ impl Worker {
                 }
                 Ran::Ended(result) | Ran::Missing(result) => {
                     let reason = format!("repo.setup {:?} failed\n\n{}", result.command, result.tail);
-                    return self
-                        .fail(
-                            Failure::CheckMissing,
-                            reason,
-                            Evidence::default(),
-                            Default::default(),
-                            None,
-                        )
-                        .await;
+                    return self.fail_without_evidence(Failure::CheckMissing, reason).await;
                 }
                 Ran::Stopped => return self.release("the orchestrator was told to stop").await,
             }

@@ -153,6 +153,12 @@ impl Worker {
         self.fail_to(failure, reason, evidence, usage, retry_at, None).await
     }
 
+    /// The same, when nothing was seen that the reason does not say.
+    pub(super) async fn fail_without_evidence(&self, failure: Failure, reason: String) -> Result<()> {
+        self.fail(failure, reason, Evidence::default(), Usage::default(), None)
+            .await
+    }
+
     /// The same, with the state that the flow names for this answer.
     pub(super) async fn fail_to(
         &self,
