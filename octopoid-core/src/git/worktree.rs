@@ -77,7 +77,12 @@ impl Repo {
     /// `keep_as` names the keep-ref under which work is saved that stands in the way.
     pub fn ensure_worktree(&self, path: &Path, want: Checkout<'_>, keep_as: &str) -> Result<Standing> {
         let repo = self.open()?;
-        let ours = all(&repo)?.into_iter().find(|w| same_place(w.path(), path));
+        // By its own name first: going through all worktrees costs more the more agents work.
+        let ours = match repo.find_worktree(&admin_name(path)) {
+            Ok(worktree) if same_place(worktree.path(), path) => Some(worktree),
+            _ if path.exists() => all(&repo)?.into_iter().find(|w| same_place(w.path(), path)),
+            _ => None,
+        };
         let mut standing = Standing::Created;
         if let Some(worktree) = ours {
             if path.exists() && worktree.validate().is_ok() && is_complete(path) {
