@@ -9,6 +9,7 @@ use std::{
 use octopoid_core::{
     git::Repo,
     lifecycle::Failure,
+    model::Usage,
     orchestrator::Ended,
     prelude::*,
     queue::{InitRequest, init},
@@ -51,7 +52,12 @@ impl Role for Writes {
         assert!(cx.feedback.iter().any(|m| m.content.contains("not in the mood")));
         let text = format!("{} at attempt {}\n", cx.task.title, cx.attempt.number);
         std::fs::write(cx.worktree.join("result.txt"), text).map_err(|e| RoleError::failed(e.to_string()))?;
-        Ok(Outcome::done("wrote it"))
+        let usage = Usage {
+            turns: 3,
+            cost_usd: 0.5,
+            ..Usage::default()
+        };
+        Ok(Outcome::done("wrote it").with_usage(usage))
     }
 }
 
@@ -105,6 +111,7 @@ async fn roles_of_ones_own_get_leases_worktrees_review_and_merge() {
         std::fs::read_to_string(root.join("result.txt")).unwrap(),
         "Own role at attempt 2\n"
     );
+    assert_eq!((shown.usage.unwrap().cost_usd, shown.task.turns_used), (0.5, 3));
     let attempts = shown.attempts.unwrap();
     assert_eq!(attempts[0].failure.as_deref(), Some(Failure::AgentReported.as_str()));
     assert_eq!(attempts[0].reason.as_deref(), Some("not in the mood"));

@@ -13,7 +13,7 @@ mod worktree;
 
 use std::path::{Path, PathBuf};
 
-use git2::{BranchType, ErrorCode as GitCode, Oid, RepositoryOpenFlags, Signature};
+use git2::{ErrorCode as GitCode, Oid, RepositoryOpenFlags, Signature};
 
 pub use diff::{FileChange, LogLine};
 pub use merge::{Candidate, Merged};
@@ -230,17 +230,6 @@ impl Repo {
             .map_err(|e| failed(format_args!("keep {sha} as {target}"), &e))
     }
 
-    /// The commits kept under names that start with `prefix/`.
-    pub fn kept(&self, prefix: &str) -> Result<Vec<String>> {
-        let repo = self.open()?;
-        let references = repo
-            .references_glob(&format!("{KEEP}/{prefix}/*"))
-            .map_err(|e| failed("list the kept commits", &e))?;
-        Ok(references
-            .filter_map(|r| r.ok()?.target().map(|t| t.to_string()))
-            .collect())
-    }
-
     /// Whether `ancestor` is `descendant` or one of its ancestors.
     pub fn is_ancestor(&self, ancestor: &str, descendant: &str) -> Result<bool> {
         let repo = self.open()?;
@@ -310,24 +299,6 @@ impl Repo {
     /// Whether commits can be made with the user's own name.
     pub fn has_identity(&self) -> bool {
         self.open().is_ok_and(|repo| repo.signature().is_ok())
-    }
-
-    /// Local branches whose names start with `prefix`.
-    pub fn branches(&self, prefix: &str) -> Result<Vec<String>> {
-        let repo = self.open()?;
-        let branches = repo
-            .branches(Some(BranchType::Local))
-            .map_err(|e| failed("list the branches", &e))?;
-        let mut names = Vec::new();
-        for branch in branches {
-            let (branch, _) = branch.map_err(|e| failed("list the branches", &e))?;
-            if let Ok(Some(name)) = branch.name()
-                && name.starts_with(prefix)
-            {
-                names.push(name.to_owned());
-            }
-        }
-        Ok(names)
     }
 }
 

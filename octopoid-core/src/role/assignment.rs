@@ -7,7 +7,7 @@ use std::{
     io::Write as _,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use tokio::sync::watch;
@@ -273,8 +273,9 @@ impl Assignment {
         };
         let mut reading = adapter.read(&stdout, code, self.clock.now());
         if let Ok(text) = fs::read_to_string(self.dir.join("result.json")) {
-            match serde_json::from_str(&text) {
-                Ok(value) => reading.take_result(&value),
+            match serde_json::from_str::<serde_json::Value>(&text) {
+                Ok(value) if value.is_object() => reading.take_result(&value),
+                Ok(_) => reading.unclear = Some("the agent's result file is not a JSON object".to_owned()),
                 Err(e) => reading.unclear = Some(format!("the agent's result file is not JSON: {e}")),
             }
         }
@@ -285,13 +286,6 @@ impl Assignment {
             ending: Some(ending),
             tail: tail.trim().to_owned(),
         }
-    }
-
-    /// Longest time that the attempt may still take.
-    pub fn time_left(&self) -> Duration {
-        self.limits
-            .wall
-            .saturating_sub(self.begun.elapsed().unwrap_or_default())
     }
 }
 
