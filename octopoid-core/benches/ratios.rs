@@ -74,6 +74,7 @@ fn median(mut samples: Vec<f64>) -> f64 {
 
 fn engine(dir: &Path) -> Engine {
     let rules = Rules {
+        open: false,
         scope: Scope::parse("bench").unwrap(),
         flows: Flows::shipped().unwrap(),
         limits: Limits::default(),
@@ -127,6 +128,7 @@ async fn fill(dir: &Path, count: u64) -> Engine {
 
 fn claim_request() -> ClaimRequest {
     ClaimRequest {
+        token: None,
         queues: vec![QueueName::incoming()],
         answers_to: vec!["implement".into()],
         agent: "a".into(),

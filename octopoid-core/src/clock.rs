@@ -27,6 +27,17 @@ impl Timestamp {
         )
     }
 
+    /// Parses RFC 3339, the same without a zone (which is UTC then), and `YYYY-MM-DD HH:MM:SS`.
+    pub fn parse_any(text: &str) -> Option<Self> {
+        let text = text.trim();
+        if let Ok(at) = text.parse() {
+            return Some(at);
+        }
+        let civil: jiff::civil::DateTime = text.parse().ok()?;
+        let at = civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+        Some(Self(at.timestamp().as_millisecond()))
+    }
+
     /// How long after `earlier` this is; zero when it is before.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))

@@ -73,6 +73,12 @@ error_codes! {
     Io => { str: "io", http: 500, exit: 1, retryable: false },
     /// No or a wrong key was given.
     Unauthorized => { str: "unauthorized", http: 401, exit: 6, retryable: false },
+    /// The key is good, but not for this.
+    Forbidden => { str: "forbidden", http: 403, exit: 6, retryable: false },
+    /// The request is larger than the server takes.
+    TooLarge => { str: "too_large", http: 413, exit: 2, retryable: false },
+    /// More requests than the server takes, or more claims than asked for.
+    TooManyRequests => { str: "too_many_requests", http: 429, exit: 1, retryable: true },
     /// The server cannot be reached.
     Offline => { str: "offline", http: 503, exit: 5, retryable: true },
     /// The answer did not come in time.

@@ -20,6 +20,7 @@
 mod error;
 
 pub mod agent;
+pub mod backend;
 pub mod clock;
 pub mod config;
 pub mod engine;
@@ -33,6 +34,7 @@ pub mod prompt;
 pub mod queue;
 pub mod role;
 pub mod store;
+pub mod wire;
 
 pub use error::{Error, ErrorCode, Result};
 pub use orchestrator::Orchestrator;

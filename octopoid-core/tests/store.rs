@@ -16,6 +16,7 @@ use octopoid_core::{
 
 fn engine(dir: &Path, clock: &Arc<ManualClock>) -> Engine {
     let rules = Rules {
+        open: false,
         scope: Scope::parse("test").unwrap(),
         flows: Flows::shipped().unwrap(),
         limits: Limits::default(),
@@ -40,6 +41,7 @@ fn titled(title: &str) -> CreateTask {
 
 fn request(lease: u64) -> ClaimRequest {
     ClaimRequest {
+        token: None,
         queues: vec![QueueName::incoming()],
         answers_to: vec!["implement".into()],
         agent: "a".into(),
@@ -129,7 +131,7 @@ async fn a_lease_that_runs_out_returns_the_task_and_history_names_the_owner() {
         ErrorCode::StaleClaim | ErrorCode::IllegalTransition
     ));
     let events = engine.events(Some(&task.id), 0, 100).await.unwrap();
-    let expired = events.iter().find(|e| e.kind == "expired").unwrap();
+    let expired = events.iter().find(|e| e.kind == "requeued").unwrap();
     assert_eq!(expired.details["owner"], "a");
     let versions: Vec<i64> = events.iter().map(|e| e.version).collect();
     assert_eq!(
@@ -187,7 +189,17 @@ async fn blockers_hold_until_all_are_done_and_cycles_are_refused() {
             ..EditTask::default()
         };
         assert_eq!(
-            engine.edit(&a, edit, "me").await.unwrap_err().code(),
+            engine
+                .apply(
+                    &a,
+                    Command::Edit {
+                        by: "me".into(),
+                        edit: Box::new(edit)
+                    }
+                )
+                .await
+                .unwrap_err()
+                .code(),
             ErrorCode::InvalidArgument,
             "{circle}"
         );
@@ -255,11 +267,11 @@ async fn blockers_hold_until_all_are_done_and_cycles_are_refused() {
     assert!(engine.claim(request(300)).await.unwrap().is_none(), "d waits for c");
     let e = engine.create(titled("e")).await.unwrap().id;
     let f = engine.create(after(&[&e])).await.unwrap().id;
-    let refused = engine.delete(&e, "me").await.unwrap_err();
+    let refused = engine.delete(&e, "me", false).await.unwrap_err();
     assert_eq!(refused.code(), ErrorCode::IllegalTransition, "f waits for it");
-    engine.delete(&f, "me").await.unwrap();
-    engine.delete(&e, "me").await.unwrap();
-    engine.delete(&a, "me").await.unwrap();
+    engine.delete(&f, "me", false).await.unwrap();
+    engine.delete(&e, "me", false).await.unwrap();
+    engine.delete(&a, "me", false).await.unwrap();
     engine
         .apply(
             &c.id,
@@ -279,7 +291,7 @@ async fn blockers_hold_until_all_are_done_and_cycles_are_refused() {
         why.next.contains("releases nobody") && why.commands.iter().any(|c| c.contains("--after")),
         "{why:?}"
     );
-    engine.delete(&d, "me").await.unwrap();
+    engine.delete(&d, "me", false).await.unwrap();
     assert_eq!(engine.task(&d).await.unwrap_err().code(), ErrorCode::NotFound);
     assert_eq!(
         engine.events(Some(&d), 0, 10).await.unwrap().last().unwrap().kind,
@@ -309,7 +321,7 @@ async fn a_damaged_or_newer_file_is_refused_and_left_as_it_is() {
     connection
         .execute("INSERT INTO migrations VALUES (99, 'later', 'x')", [])
         .unwrap();
-    connection.pragma_update(None, "user_version", 2).unwrap();
+    connection.pragma_update(None, "user_version", 3).unwrap();
     drop(connection);
     assert_eq!(SqliteStore::open(&path).unwrap_err().code(), ErrorCode::NewerSchema);
 }

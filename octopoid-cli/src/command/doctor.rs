@@ -100,7 +100,7 @@ async fn project(octopoid: &Octopoid, found: &mut Vec<Finding>) -> Result<(), Er
             "set repo.test in .octopoid/config.yaml",
         ));
     }
-    let base = &octopoid.engine().rules().base_branch;
+    let base = &octopoid.backend().rules().base_branch;
     let repo = Repo::at(octopoid.root())?;
     if repo.branch_tip(base)?.is_none()
         && repo

@@ -41,10 +41,10 @@ pub(crate) async fn show(id: &TaskId, format: Format, global: &Global, output: &
             checks: task.checks,
             paths: task.paths,
             created_by: task.created_by,
-            idempotency_key: None,
+            ..CreateTask::default()
         })?)?;
     } else {
-        output.text(&task_text(output, &view, octopoid.engine().now()))?;
+        output.text(&task_text(output, &view, octopoid.backend().now()))?;
     }
     Ok(0)
 }

@@ -19,7 +19,7 @@ use crate::{
 pub(crate) async fn run(global: &Global, output: &Output) -> Result<u8, Error> {
     let octopoid = open(global)?;
     let paths = Paths::new(octopoid.root());
-    let now = octopoid.engine().now();
+    let now = octopoid.backend().now();
     let status = octopoid.status().await?;
     let journal = if paths.journal_db().exists() {
         Some(Journal::open(&paths.journal_db())?)

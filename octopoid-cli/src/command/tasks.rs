@@ -107,6 +107,7 @@ pub(crate) async fn list(args: cli::List, global: &Global, output: &Output) -> R
         open_only: false,
         limit: if args.all { Some(u32::MAX) } else { args.limit },
         offset: 0,
+        ..TaskFilter::default()
     };
     let page = octopoid.tasks().list(&filter).await?;
     let (total, offset, limit) = (page.total, page.offset, page.limit);

@@ -1,17 +1,20 @@
 //! Claims: taking the most urgent task, with a secret that fences every later write.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use super::Engine;
 use crate::{
     error::{Error, ErrorCode, Result},
-    id::{OrchestratorId, random_hex},
+    id::{OrchestratorId, TaskId, random_hex},
     lifecycle::{AttemptChange, Command},
     model::{Attempt, QueueName, Role, Task},
-    store::{ClaimFilter, Footprint},
+    store::{ClaimFilter, Footprint, OpenFilter},
 };
 
 /// Who wants to work, and on what.
@@ -29,6 +32,29 @@ pub struct ClaimRequest {
     pub orchestrator: OrchestratorId,
     /// Length of the lease.
     pub lease: Duration,
+    /// The secret of the claim, so that the same request can be sent again; null has a fresh one made.
+    pub token: Option<String>,
+}
+
+/// What a client wants to take that drives tasks on its own word.
+#[derive(Debug, Clone)]
+pub struct OpenClaim {
+    /// Queues, each with the roles that are taken from it; no roles are all roles.
+    pub queues: Vec<(QueueName, Vec<String>)>,
+    /// Types that are taken; none are all types.
+    pub types: Vec<String>,
+    /// Name of the agent.
+    pub agent: String,
+    /// Role that it plays; null is the task's own.
+    pub role: Option<Role>,
+    /// The orchestrator that runs it.
+    pub orchestrator: OrchestratorId,
+    /// Length of the lease.
+    pub lease: Duration,
+    /// Whether each later write must carry the token.
+    pub fenced: bool,
+    /// The secret of the claim, so that the same request can be sent again; null has a fresh one made.
+    pub token: Option<String>,
 }
 
 /// A claimed task.
@@ -57,20 +83,9 @@ impl Engine {
             queues: queues.to_vec(),
             answers_to: answers_to.to_vec(),
             now: self.now(),
+            token: None,
         };
-        let found = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let seen = std::sync::Arc::clone(&found);
-        self.store
-            .transact(
-                &self.rules.scope,
-                Footprint::Claimable(filter),
-                Box::new(move |snapshot| {
-                    seen.store(snapshot.task.is_some(), std::sync::atomic::Ordering::SeqCst);
-                    Ok(Vec::new())
-                }),
-            )
-            .await?;
-        Ok(found.load(std::sync::atomic::Ordering::SeqCst))
+        self.finds(Footprint::Claimable(filter)).await
     }
 
     /// Claims the most urgent task that fits, or none.
@@ -85,12 +100,77 @@ impl Engine {
         }
     }
 
+    /// Whether a client's claim of this kind would find a task now.
+    pub async fn has_open(&self, request: &OpenClaim) -> Result<bool> {
+        let footprint = Footprint::Open(OpenFilter {
+            queues: request.queues.clone(),
+            types: request.types.clone(),
+            now: self.now(),
+            token: None,
+        });
+        self.finds(footprint).await
+    }
+
+    async fn finds(&self, footprint: Footprint) -> Result<bool> {
+        let found = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&found);
+        self.store
+            .transact(
+                &self.rules.scope,
+                footprint,
+                Box::new(move |snapshot| {
+                    seen.store(snapshot.task.is_some(), Ordering::SeqCst);
+                    Ok(Vec::new())
+                }),
+            )
+            .await?;
+        Ok(found.load(Ordering::SeqCst))
+    }
+
+    /// Claims the most urgent task for a client, or none.
+    pub async fn claim_open(&self, request: OpenClaim) -> Result<Option<Claim>> {
+        let secret = match request.token {
+            Some(token) => token,
+            None => random_hex(&*self.entropy, 16)?,
+        };
+        let token = if request.fenced {
+            secret
+        } else {
+            format!("{}{secret}", Task::OPEN_CLAIM)
+        };
+        let footprint = Footprint::Open(OpenFilter {
+            queues: request.queues,
+            types: request.types,
+            now: self.now(),
+            token: Some(token.clone()),
+        });
+        let (agent, orchestrator, lease, role) = (request.agent, request.orchestrator, request.lease, request.role);
+        let wanted = token.clone();
+        self.take(footprint, token, move |task| Command::Claim {
+            agent: agent.clone(),
+            role: role.clone().unwrap_or_else(|| task.role.clone()),
+            answers_to: Vec::new(),
+            orchestrator: orchestrator.clone(),
+            token: wanted.clone(),
+            lease,
+        })
+        .await
+        .map(|tried| match tried {
+            Tried::Claimed(claim) => Some(*claim),
+            Tried::Nothing | Tried::SetAside => None,
+        })
+    }
+
     async fn try_claim(&self, request: ClaimRequest) -> Result<Tried> {
-        let token = random_hex(&*self.entropy, 16)?;
+        let token = match request.token {
+            Some(token) => token,
+            None => random_hex(&*self.entropy, 16)?,
+        };
         let footprint = Footprint::Claimable(ClaimFilter {
             queues: request.queues,
             answers_to: request.answers_to.clone(),
             now: self.now(),
+            token: Some(token.clone()),
         });
         let command = Command::Claim {
             agent: request.agent,
@@ -100,27 +180,46 @@ impl Engine {
             token: token.clone(),
             lease: request.lease,
         };
+        self.take(footprint, token, move |_| command.clone()).await
+    }
+
+    async fn take(
+        &self,
+        footprint: Footprint,
+        token: String,
+        command: impl Fn(&Task) -> Command + Send + 'static,
+    ) -> Result<Tried> {
         let engine = self.clone();
-        let lost_flow = Arc::new(Mutex::new(None));
-        let found = Arc::clone(&lost_flow);
+        let aside: Arc<Mutex<Seen>> = Arc::default();
+        let seen = Arc::clone(&aside);
         let changes = self
             .store
             .transact(
                 &self.rules.scope,
                 footprint,
-                Box::new(move |snapshot| match &snapshot.task {
-                    None => Ok(Vec::new()),
-                    Some(task) if engine.rules.flows.get(&task.flow).is_err() => {
-                        *found.lock().unwrap_or_else(PoisonError::into_inner) =
-                            Some((task.id.clone(), task.flow.clone()));
-                        Ok(Vec::new())
+                Box::new(move |snapshot| {
+                    let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                    *seen = Seen::default();
+                    let Some(task) = &snapshot.task else {
+                        return Ok(Vec::new());
+                    };
+                    if snapshot.repeated {
+                        seen.repeated = Some((task.clone(), snapshot.attempt.clone()));
+                        return Ok(Vec::new());
                     }
-                    Some(task) => engine.decide(task, snapshot, &command),
+                    if !engine.rules.open && engine.rules.flows.get(&task.flow).is_err() {
+                        seen.lost_flow = Some((task.id.clone(), task.flow.clone()));
+                        return Ok(Vec::new());
+                    }
+                    engine.decide(task, snapshot, &command(task))
                 }),
             )
             .await?;
-        let lost_flow = lost_flow.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some((id, flow)) = lost_flow {
+        let seen = std::mem::take(&mut *aside.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some((task, attempt)) = seen.repeated {
+            return Ok(Tried::Claimed(Box::new(Claim { task, attempt, token })));
+        }
+        if let Some((id, flow)) = seen.lost_flow {
             let reason =
                 format!("its flow {flow} does not exist here; add it, restart the orchestrator, and unhold the task");
             self.apply(
@@ -153,4 +252,11 @@ impl Engine {
             token,
         })))
     }
+}
+
+/// What a try to claim met inside the transaction, apart from a change.
+#[derive(Default)]
+struct Seen {
+    repeated: Option<(Task, Option<Attempt>)>,
+    lost_flow: Option<(TaskId, String)>,
 }

@@ -1,22 +1,24 @@
 //! The rules applied to a store: the only code that moves tasks.
 
 mod claims;
+pub mod registry;
 mod sweep;
 mod tasks;
 mod view;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
-pub use claims::{Claim, ClaimRequest};
+pub use claims::{Claim, ClaimRequest, OpenClaim};
 pub use view::{Status, TaskView, Why};
 
 use crate::{
     clock::{Clock, SystemClock, Timestamp},
-    error::{Error, Result},
+    error::{Error, ErrorCode, Result},
     flow::{Flow, Flows},
-    id::{Entropy, Scope, SystemEntropy, TaskId},
+    id::{Entropy, Scope, SystemEntropy, TaskId, to_hex},
     lifecycle::{self, Change, Command, Facts, Limits},
     model::{Role, Task},
     store::{Footprint, Snapshot, Store},
@@ -35,6 +37,8 @@ pub struct Rules {
     pub base_branch: String,
     /// Roles that tasks may have; null allows every name.
     pub roles: Option<Vec<Role>>,
+    /// Whether flows that nobody registered are allowed; they follow the default rules.
+    pub open: bool,
 }
 
 /// Applies commands to tasks. Cheap to clone.
@@ -64,6 +68,14 @@ impl Engine {
         }
     }
 
+    /// An engine of another scope over the same store, whose changes wake up the same waiters.
+    pub(crate) fn sibling(&self, rules: Rules) -> Self {
+        Self {
+            rules: Arc::new(rules),
+            ..self.clone()
+        }
+    }
+
     /// The rules in force.
     pub fn rules(&self) -> &Rules {
         &self.rules
@@ -87,21 +99,50 @@ impl Engine {
     ///
     /// Refusals change nothing and say why.
     pub async fn apply(&self, id: &TaskId, command: Command) -> Result<Task> {
+        self.apply_once(id, command, None).await
+    }
+
+    /// The same; with a key, a command that was applied already is answered again and not applied again.
+    pub async fn apply_once(&self, id: &TaskId, mut command: Command, key: Option<String>) -> Result<Task> {
+        match &mut command {
+            Command::Edit { edit, .. } => {
+                edit.blocked_by.iter_mut().for_each(tasks::each_once);
+                self.check_role(edit.role.as_ref())?;
+            }
+            Command::Patch { patch, .. } => {
+                patch.blocked_by.iter_mut().for_each(tasks::each_once);
+                self.check_role(patch.role.as_ref().and_then(Option::as_ref))?;
+            }
+            _ => {}
+        }
         let new_blockers = match &command {
             Command::Edit { edit, .. } => edit.blocked_by.clone(),
+            Command::Patch { patch, .. } => patch.blocked_by.clone(),
             _ => None,
+        };
+        let key = match key {
+            Some(key) => Some((key, fingerprint(&(id, &command))?)),
+            None => None,
         };
         let footprint = Footprint::Task {
             id: id.clone(),
             new_blockers: new_blockers.clone(),
+            key: key.clone(),
         };
         let (engine, id) = (self.clone(), id.clone());
+        let earlier = Arc::new(Mutex::new(None));
+        let found = Arc::clone(&earlier);
         let changes = self
             .store
             .transact(
                 &self.rules.scope,
                 footprint,
                 Box::new(move |snapshot| {
+                    if let (Some((seen, task)), Some((key, fingerprint))) = (&snapshot.earlier, &key) {
+                        check_key(seen, fingerprint, key, task)?;
+                        *found.lock().unwrap_or_else(PoisonError::into_inner) = Some(task.clone());
+                        return Ok(Vec::new());
+                    }
                     let task = snapshot.task.as_ref().ok_or_else(|| unknown_task(&id))?;
                     if let Some(wanted) = &new_blockers {
                         tasks::check_blockers(&id, wanted, snapshot)?;
@@ -111,18 +152,30 @@ impl Engine {
             )
             .await?;
         self.notify();
+        let earlier = earlier.lock().unwrap_or_else(PoisonError::into_inner).take();
         changes
             .into_iter()
             .next()
             .map(|change| change.after)
-            .ok_or_else(|| Error::new(crate::error::ErrorCode::Internal, "a command made no change"))
+            .or(earlier)
+            .ok_or_else(|| Error::new(ErrorCode::Internal, "a command made no change"))
     }
 
     /// The task's flow. A person can still hold, edit or end a task whose flow is gone; work on it cannot go on.
     fn flow_for(&self, task: &Task, command: &Command) -> Result<&Flow> {
+        // Flow and queue of one request are judged together.
+        if let Command::Patch { patch, .. } = command
+            && let Some(name) = &patch.flow
+        {
+            return Ok(self.rules.flows.get_or_default(name));
+        }
+        if self.rules.open {
+            return Ok(self.rules.flows.get_or_default(&task.flow));
+        }
         let found = self.rules.flows.get(&task.flow);
         match command {
             Command::Hold { .. }
+            | Command::Unblock { .. }
             | Command::Unhold { .. }
             | Command::Edit { .. }
             | Command::Cancel { .. }
@@ -155,7 +208,7 @@ impl Engine {
                     attempt: None,
                     reviews: &[],
                     blockers: &[],
-                    flow: self.rules.flows.get(&dependent.flow)?,
+                    flow: self.flow_for(dependent, &unblock)?,
                     limits: &self.rules.limits,
                 };
                 // A dependent that is done already, or that waits for nothing, has nothing to be told.
@@ -166,6 +219,28 @@ impl Engine {
         }
         Ok(changes)
     }
+}
+
+/// The same for the same request.
+fn fingerprint(request: &impl serde::Serialize) -> Result<String> {
+    let text = serde_json::to_vec(request)
+        .map_err(|e| Error::new(ErrorCode::Internal, format!("a request cannot be written down: {e}")))?;
+    Ok(to_hex(&Sha256::digest(text)))
+}
+
+/// Refuses a key that was used for another request.
+fn check_key(seen: &str, fingerprint: &str, key: &str, task: &Task) -> Result<()> {
+    if seen == fingerprint {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorCode::IdempotencyConflict,
+        format!(
+            "the idempotency key {key:?} was used for another request (task {})",
+            task.id
+        ),
+    )
+    .with_hint("use a fresh key for a different request"))
 }
 
 fn unknown_task(id: &TaskId) -> Error {

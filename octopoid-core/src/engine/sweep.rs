@@ -14,7 +14,7 @@ impl Engine {
     /// Returns every task whose lease has run out to where it was claimed from.
     pub async fn expire(&self) -> Result<Vec<TaskId>> {
         let mut expired = Vec::new();
-        for task in self.store.claimed(&self.rules.scope, Some(self.now())).await? {
+        for task in self.store.overdue(Some(&self.rules.scope), self.now()).await? {
             match self.apply(&task.id, Command::Expire).await {
                 Ok(_) => expired.push(task.id),
                 // Renewed or handed in since it was listed.
@@ -31,7 +31,7 @@ impl Engine {
 
     /// All tasks that somebody has claimed.
     pub async fn claimed(&self) -> Result<Vec<Task>> {
-        self.store.claimed(&self.rules.scope, None).await
+        self.store.claimed(&self.rules.scope).await
     }
 
     /// The next moment at which a waiting task may be tried again.

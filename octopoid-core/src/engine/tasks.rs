@@ -1,12 +1,10 @@
 //! Creating, reading and deleting tasks.
 
-use sha2::{Digest, Sha256};
-
-use super::{Engine, unknown_task};
+use super::{Engine, check_key, fingerprint, unknown_task};
 use crate::{
     error::{Error, ErrorCode, Result},
-    id::{TaskId, new_task_id, to_hex},
-    lifecycle::{self, Command},
+    id::{TaskId, new_task_id},
+    lifecycle,
     model::{Attempt, CreateTask, Event, Message, Review, Role, Task, TaskFilter, TaskPage},
     store::{Footprint, Snapshot},
 };
@@ -34,7 +32,12 @@ pub(super) fn check_blockers(id: &TaskId, wanted: &[TaskId], snapshot: &Snapshot
 
 impl Engine {
     /// Creates a task. With an idempotency key, the same request gives the same task again.
-    pub async fn create(&self, mut request: CreateTask) -> Result<Task> {
+    pub async fn create(&self, request: CreateTask) -> Result<Task> {
+        self.create_or_find(request).await.map(|(task, _)| task)
+    }
+
+    /// The same, and whether the task is a new one.
+    pub async fn create_or_find(&self, mut request: CreateTask) -> Result<(Task, bool)> {
         each_once(&mut request.blocked_by);
         self.check_role(request.role.as_ref())?;
         let flow = request.flow.clone().unwrap_or_else(|| {
@@ -44,12 +47,18 @@ impl Engine {
                 "default".to_owned()
             }
         });
-        let flow = self.rules.flows.get(&flow)?.clone();
+        let flow = self.flow_named(&flow)?;
         let key = match &request.idempotency_key {
             Some(key) if key.is_empty() || key.len() > 255 => {
                 return Err(Error::invalid("an idempotency key has 1 to 255 characters"));
             }
-            Some(key) => Some((key.clone(), fingerprint(&request)?)),
+            Some(key) => {
+                let without_key = CreateTask {
+                    idempotency_key: None,
+                    ..request.clone()
+                };
+                Some((key.clone(), fingerprint(&without_key)?))
+            }
             None => None,
         };
         let mut tries = 0;
@@ -72,7 +81,7 @@ impl Engine {
         request: &CreateTask,
         flow: &crate::flow::Flow,
         key: Option<(String, String)>,
-    ) -> Result<Task> {
+    ) -> Result<(Task, bool)> {
         let footprint = Footprint::New {
             id: id.clone(),
             blockers: request.blocked_by.clone(),
@@ -89,19 +98,11 @@ impl Engine {
                 footprint,
                 Box::new(move |snapshot| {
                     if let (Some((seen, task)), Some((key, fingerprint))) = (&snapshot.earlier, &key) {
-                        if seen != fingerprint {
-                            return Err(Error::new(
-                                ErrorCode::IdempotencyConflict,
-                                format!(
-                                    "the idempotency key {key:?} was used for another request (task {})",
-                                    task.id
-                                ),
-                            )
-                            .with_hint("use a fresh key for a different task"));
-                        }
+                        check_key(seen, fingerprint, key, task)?;
                         *found.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(task.clone());
                         return Ok(Vec::new());
                     }
+                    let id = id.clone();
                     if snapshot.task.is_some() {
                         return Err(
                             Error::new(ErrorCode::AlreadyExists, format!("task {id} exists already"))
@@ -124,15 +125,14 @@ impl Engine {
             .await?;
         self.notify();
         let earlier = earlier.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        changes
-            .into_iter()
-            .next()
-            .map(|change| change.after)
-            .or(earlier)
-            .ok_or_else(|| Error::new(ErrorCode::Internal, "creating a task made no change"))
+        match (changes.into_iter().next(), earlier) {
+            (Some(change), _) => Ok((change.after, true)),
+            (None, Some(task)) => Ok((task, false)),
+            (None, None) => Err(Error::new(ErrorCode::Internal, "creating a task made no change")),
+        }
     }
 
-    fn check_role(&self, role: Option<&Role>) -> Result<()> {
+    pub(super) fn check_role(&self, role: Option<&Role>) -> Result<()> {
         let (Some(role), Some(allowed)) = (role, &self.rules.roles) else {
             return Ok(());
         };
@@ -141,10 +141,109 @@ impl Engine {
         }
         let names: Vec<_> = allowed.iter().map(Role::as_str).collect();
         Err(Error::invalid(format!(
-            "{role:?} is not a role of this project; allowed: {}",
-            names.join(", "),
-            role = role.as_str()
+            "Unknown role: {role} is not a role of this project; allowed: {}",
+            names.join(", ")
         )))
+    }
+
+    /// Creates all of the tasks, or none; each can wait for others of them.
+    pub async fn create_all(&self, mut requests: Vec<CreateTask>) -> Result<Vec<Task>> {
+        for request in &mut requests {
+            each_once(&mut request.blocked_by);
+            self.check_role(request.role.as_ref())?;
+            if request.idempotency_key.is_some() {
+                return Err(Error::invalid(
+                    "a batch takes no idempotency keys; give its tasks ids instead",
+                ));
+            }
+            if request.id.is_none() {
+                request.id = Some(new_task_id(&*self.entropy)?);
+            }
+        }
+        let ids: Vec<TaskId> = requests.iter().filter_map(|r| r.id.clone()).collect();
+        if let Some(twice) = ids.iter().enumerate().find(|(i, id)| ids[..*i].contains(id)) {
+            return Err(Error::new(
+                ErrorCode::AlreadyExists,
+                format!("the batch names task {} twice", twice.1),
+            ));
+        }
+        let outside: Vec<TaskId> = requests
+            .iter()
+            .flat_map(|r| r.blocked_by.iter())
+            .filter(|b| !ids.contains(b))
+            .cloned()
+            .collect();
+        let ordered = in_order(requests)?;
+        let (engine, now) = (self.clone(), self.now());
+        let footprint = Footprint::Many {
+            ids: ids.clone(),
+            blockers: outside,
+        };
+        let changes = self
+            .store
+            .transact(
+                &self.rules.scope,
+                footprint,
+                Box::new(move |snapshot| {
+                    if let Some(task) = &snapshot.task {
+                        return Err(
+                            Error::new(ErrorCode::AlreadyExists, format!("task {} exists already", task.id))
+                                .with_hint("choose another id, or leave it out to get a fresh one"),
+                        );
+                    }
+                    let mut known = snapshot.blockers.clone();
+                    let mut changes = Vec::with_capacity(ordered.len());
+                    for request in &ordered {
+                        let Some(id) = request.id.clone() else { continue };
+                        let named: Vec<_> = known
+                            .iter()
+                            .filter(|b| request.blocked_by.contains(&b.id))
+                            .cloned()
+                            .collect();
+                        let seen = Snapshot {
+                            blockers: named.clone(),
+                            ..Snapshot::default()
+                        };
+                        check_blockers(&id, &request.blocked_by, &seen)?;
+                        let flow = engine.flow_named(request.flow.as_deref().unwrap_or("default"))?;
+                        let rules = &engine.rules;
+                        let (scope, branch) = (rules.scope.clone(), &rules.base_branch);
+                        let change = lifecycle::create(request, id, scope, branch, &named, &flow, now)?;
+                        known.push(crate::model::Blocker {
+                            id: change.after.id.clone(),
+                            queue: change.after.queue.clone(),
+                        });
+                        changes.push(change);
+                    }
+                    Ok(changes)
+                }),
+            )
+            .await?;
+        self.notify();
+        // In the order of the request.
+        let mut tasks: Vec<Task> = changes.into_iter().map(|c| c.after).collect();
+        tasks.sort_by_key(|t| ids.iter().position(|id| *id == t.id));
+        Ok(tasks)
+    }
+
+    /// What a task waits for, done or not.
+    pub async fn blockers(&self, id: &TaskId) -> Result<Vec<crate::model::Blocker>> {
+        self.store.blockers(&self.rules.scope, id).await
+    }
+
+    /// The cursor of the latest event.
+    pub async fn last_event(&self) -> Result<i64> {
+        self.store.last_event(&self.rules.scope).await
+    }
+
+    /// The flow of a new task. Where clients drive tasks, a name that nobody registered stands for the default rules.
+    fn flow_named(&self, name: &str) -> Result<crate::flow::Flow> {
+        if !self.rules.open {
+            return self.rules.flows.get(name).cloned();
+        }
+        let mut flow = self.rules.flows.get_or_default(name).clone();
+        name.clone_into(&mut flow.name);
+        Ok(flow)
     }
 
     /// One task.
@@ -157,12 +256,6 @@ impl Engine {
 
     /// A page of tasks.
     pub async fn list(&self, filter: &TaskFilter) -> Result<TaskPage> {
-        for queue in &filter.queues {
-            if !self.rules.flows.iter().any(|flow| flow.has_state(queue)) {
-                return Err(Error::invalid(format!("{queue} is a queue of no flow"))
-                    .with_hint("`octopoid flow list` shows the flows and their states"));
-            }
-        }
         self.store.list(&self.rules.scope, filter).await
     }
 
@@ -186,41 +279,38 @@ impl Engine {
         self.store.events(&self.rules.scope, task, after, limit).await
     }
 
-    /// Removes a task that nobody works on; its history stays.
-    pub async fn delete(&self, id: &TaskId, by: &str) -> Result<()> {
-        self.store.delete(&self.rules.scope, id, by, self.now()).await?;
+    /// Removes a task that nobody works on; its history stays. With `force` also one that a client has claimed or
+    /// that others wait for: these go on.
+    pub async fn delete(&self, id: &TaskId, by: &str, force: bool) -> Result<()> {
+        self.store.delete(&self.rules.scope, id, by, force, self.now()).await?;
         self.notify();
         Ok(())
     }
+}
 
-    /// Changes what is asked for.
-    pub async fn edit(&self, id: &TaskId, mut edit: crate::model::EditTask, by: &str) -> Result<Task> {
-        edit.blocked_by.iter_mut().for_each(each_once);
-        self.check_role(edit.role.as_ref())?;
-        self.apply(
-            id,
-            Command::Edit {
-                by: by.to_owned(),
-                edit: Box::new(edit),
-            },
-        )
-        .await
+/// Requests such that each comes after those that it waits for.
+fn in_order(mut requests: Vec<CreateTask>) -> Result<Vec<CreateTask>> {
+    let mut ordered: Vec<CreateTask> = Vec::with_capacity(requests.len());
+    while !requests.is_empty() {
+        let left: std::collections::HashSet<TaskId> = requests.iter().filter_map(|r| r.id.clone()).collect();
+        let (ready, rest): (Vec<_>, Vec<_>) = requests
+            .into_iter()
+            .partition(|r| !r.blocked_by.iter().any(|b| left.contains(b)));
+        if ready.is_empty() {
+            let names: Vec<&str> = rest.iter().filter_map(|r| r.id.as_ref()).map(TaskId::as_str).collect();
+            return Err(Error::invalid(format!(
+                "tasks {} wait for each other for ever",
+                names.join(", ")
+            )));
+        }
+        ordered.extend(ready);
+        requests = rest;
     }
+    Ok(ordered)
 }
 
 /// A blocker that is named twice is waited for once.
-fn each_once(ids: &mut Vec<TaskId>) {
+pub(super) fn each_once(ids: &mut Vec<TaskId>) {
     let mut seen = std::collections::HashSet::new();
     ids.retain(|id| seen.insert(id.clone()));
-}
-
-/// The same for the same request, whatever its key.
-fn fingerprint(request: &CreateTask) -> Result<String> {
-    let without_key = CreateTask {
-        idempotency_key: None,
-        ..request.clone()
-    };
-    let text = serde_json::to_vec(&without_key)
-        .map_err(|e| Error::new(ErrorCode::Internal, format!("a request cannot be written down: {e}")))?;
-    Ok(to_hex(&Sha256::digest(text)))
 }

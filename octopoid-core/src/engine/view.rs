@@ -1,6 +1,6 @@
 //! What people and scripts are shown of a task, and why it is where it is.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Engine;
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// A task as JSON shows it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TaskView {
     /// The stored columns.
     #[serde(flatten)]
@@ -23,26 +23,26 @@ pub struct TaskView {
     /// What it waits for, done or not.
     pub blocked_by: Vec<TaskId>,
     /// Blockers with the queue that each is in.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blockers: Option<Vec<Blocker>>,
     /// Attempts, oldest first.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempts: Option<Vec<Attempt>>,
     /// Feedback, questions, failures, oldest first.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thread: Option<Vec<Message>>,
     /// Verdicts, oldest first.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reviews: Option<Vec<Review>>,
     /// The branch that carries the work.
     pub work_branch: String,
     /// Sum over the attempts.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
 }
 
 /// Why a task is where it is.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Why {
     /// The task.
     pub id: TaskId,
@@ -67,7 +67,7 @@ pub struct Why {
 }
 
 /// Counts and claims, in one look.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Status {
     /// Tasks per queue, in the order of a task's life.
     pub queues: Vec<QueueCount>,
@@ -121,10 +121,9 @@ impl Engine {
         })
     }
 
-    /// Counts, claims, and what needs a person.
-    pub async fn status(&self) -> Result<Status> {
-        let scope = &self.rules.scope;
-        let mut queues = self.store.counts(scope).await?;
+    /// Tasks per queue, in the order of a task's life.
+    pub async fn status_counts(&self) -> Result<Vec<QueueCount>> {
+        let mut queues = self.store.counts(&self.rules.scope).await?;
         let place = |queue: &QueueName| {
             QueueName::BUILT_IN
                 .iter()
@@ -132,6 +131,13 @@ impl Engine {
                 .unwrap_or(usize::MAX)
         };
         queues.sort_by_key(|c| (place(&c.queue), c.queue.clone()));
+        Ok(queues)
+    }
+
+    /// Counts, claims, and what needs a person.
+    pub async fn status(&self) -> Result<Status> {
+        let scope = &self.rules.scope;
+        let queues = self.status_counts().await?;
         let mut unfinished = Vec::new();
         for count in queues
             .iter()

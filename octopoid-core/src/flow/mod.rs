@@ -3,6 +3,7 @@
 //! A flow does exactly what its file says: nothing is added to it silently.
 
 mod parse;
+mod registered;
 mod validate;
 
 use std::{collections::BTreeMap, fmt};
@@ -15,6 +16,7 @@ use crate::{
 };
 
 pub use parse::parse;
+pub use registered::{registered, to_registration};
 
 /// Work that the engine does itself on the way from one state to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,6 +107,22 @@ pub struct Flow {
     pub description: String,
     /// Edges, in the order of the file.
     pub transitions: Vec<Transition>,
+    /// What a client registered over HTTP, and not a file of ours.
+    #[serde(skip)]
+    pub registered: Option<Registered>,
+}
+
+/// What is known of a flow that a client registered.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Registered {
+    /// States that it names.
+    pub states: Vec<QueueName>,
+    /// Edges as pairs.
+    pub edges: Vec<(QueueName, QueueName)>,
+    /// Edges of tasks that belong to a project.
+    pub child_edges: Vec<(QueueName, QueueName)>,
+    /// Whether the engine itself cannot follow it: it asks for steps that only the client knows.
+    pub foreign: bool,
 }
 
 /// Who has to act on a task, as stored in its `awaiting` column.
@@ -115,6 +133,8 @@ pub mod actor {
     pub const ENGINE: &str = "engine";
     /// The agent that holds the claim.
     pub const AGENT: &str = "agent";
+    /// A client that drives the task on its own word.
+    pub const CLIENT: &str = "client";
 }
 
 impl Flow {
@@ -145,7 +165,29 @@ impl Flow {
 
     /// Whether tasks of this flow can be in `queue`.
     pub fn has_state(&self, queue: &QueueName) -> bool {
-        queue.is_built_in() || self.transitions.iter().any(|t| t.from == *queue || t.to == *queue)
+        queue.is_built_in()
+            || self.transitions.iter().any(|t| t.from == *queue || t.to == *queue)
+            || self.registered.as_ref().is_some_and(|r| r.states.contains(queue))
+    }
+
+    /// Whether a client's word may bring a task from `from` to `to`; a flow that nobody registered allows the
+    /// ends of a review.
+    pub fn client_may(&self, from: &QueueName, to: &QueueName, in_project: bool) -> bool {
+        let Some(registered) = &self.registered else {
+            return matches!(from.kind(), QueueKind::Working) || *from == QueueName::provisional();
+        };
+        let edge = (from.clone(), to.clone());
+        registered.edges.contains(&edge)
+            || in_project && registered.child_edges.contains(&edge)
+            || self
+                .transitions
+                .iter()
+                .any(|t| t.from == *from && t.conditions.iter().any(|c| c.on_fail == *to))
+    }
+
+    /// Whether the engine can follow the flow itself.
+    pub fn is_foreign(&self) -> bool {
+        self.registered.as_ref().is_some_and(|r| r.foreign)
     }
 
     /// The condition of `queue`'s exit that nobody has answered with yes for the commit `head`.
@@ -196,7 +238,11 @@ impl Flow {
 
 /// The flows that a project can use: the shipped ones, and those of its own files over them.
 #[derive(Debug, Clone)]
-pub struct Flows(BTreeMap<String, Flow>);
+pub struct Flows {
+    named: BTreeMap<String, Flow>,
+    /// The shipped default, whatever a project or client calls by that name.
+    fallback: Flow,
+}
 
 impl Flows {
     /// The shipped files, by name.
@@ -211,24 +257,34 @@ impl Flows {
             .iter()
             .map(|(name, text)| parse(text, &format!("{name}.yaml")))
             .collect::<Result<Vec<_>>>()
-            .map(|flows| Self(flows.into_iter().map(|f| (f.name.clone(), f)).collect()))
+            .and_then(|flows| {
+                let named: BTreeMap<String, Flow> = flows.into_iter().map(|f| (f.name.clone(), f)).collect();
+                let fallback = named.get("default").cloned();
+                let fallback = fallback.ok_or_else(|| Error::not_found("flow", "default"))?;
+                Ok(Self { named, fallback })
+            })
     }
 
     /// Adds or replaces a flow.
     pub fn insert(&mut self, flow: Flow) {
-        self.0.insert(flow.name.clone(), flow);
+        self.named.insert(flow.name.clone(), flow);
     }
 
     /// The flow of that name.
     pub fn get(&self, name: &str) -> Result<&Flow> {
-        self.0.get(name).ok_or_else(|| {
-            let known: Vec<_> = self.0.keys().map(String::as_str).collect();
+        self.named.get(name).ok_or_else(|| {
+            let known: Vec<_> = self.named.keys().map(String::as_str).collect();
             Error::not_found("flow", name).with_hint(format!("known flows: {}", known.join(", ")))
         })
     }
 
+    /// The flow of that name, or the shipped default for a name that nobody registered.
+    pub fn get_or_default(&self, name: &str) -> &Flow {
+        self.named.get(name).unwrap_or(&self.fallback)
+    }
+
     /// All flows by name.
     pub fn iter(&self) -> impl Iterator<Item = &Flow> {
-        self.0.values()
+        self.named.values()
     }
 }

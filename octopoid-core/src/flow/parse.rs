@@ -24,7 +24,7 @@ struct FlowFile {
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
-struct EdgeFile {
+pub(super) struct EdgeFile {
     agent: Option<String>,
     runs: Vec<Step>,
     conditions: Vec<ConditionFile>,
@@ -72,7 +72,7 @@ impl<'de> Deserialize<'de> for Edges {
     }
 }
 
-fn transition(key: &str, edge: EdgeFile) -> Result<Transition, String> {
+pub(super) fn transition(key: &str, edge: EdgeFile) -> Result<Transition, String> {
     let (from, to) = key
         .split_once("->")
         .ok_or_else(|| format!("{key:?} is not a transition; write \"<from> -> <to>\""))?;
@@ -127,6 +127,7 @@ pub fn parse(text: &str, file: &str) -> Result<Flow> {
         name: parsed.name,
         description: parsed.description,
         transitions: parsed.transitions.0,
+        registered: None,
     };
     validate::validate(&flow, text, file)?;
     Ok(flow)

@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{CommandKind, Failure};
 use crate::{
     clock::Timestamp,
     id::{OrchestratorId, TaskId},
-    model::{EditTask, Evidence, QueueName, Role, Usage, Verdict},
+    model::{EditTask, Evidence, PatchTask, QueueName, Role, Usage, Verdict},
 };
 
 /// A request to change one task.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Command {
     /// Take the task: for work, for review, or to land it.
     Claim {
@@ -19,12 +22,15 @@ pub enum Command {
         /// Role that the agent plays.
         role: Role,
         /// Names that the claimer answers to: role, blueprint, `engine`.
+        ///
+        /// Empty for a client that takes what it finds.
         answers_to: Vec<String>,
         /// Who claims.
         orchestrator: OrchestratorId,
         /// Fresh secret.
         token: String,
-        /// Until when, from now.
+        /// Until when, from now; milliseconds on the wire.
+        #[serde(with = "millis")]
         lease: Duration,
     },
     /// The worktree is ready; the work stands on this commit.
@@ -38,7 +44,8 @@ pub enum Command {
     Renew {
         /// Claim token.
         token: String,
-        /// Until when, from now.
+        /// Until when, from now; milliseconds on the wire.
+        #[serde(with = "millis")]
         lease: Duration,
     },
     /// Hand in work with its evidence.
@@ -195,6 +202,67 @@ pub enum Command {
         /// That task.
         blocker: TaskId,
     },
+    /// The holder tells how far it is.
+    Progress {
+        /// Claim token.
+        token: String,
+        /// In words.
+        note: String,
+    },
+    /// A client hands in work on its own word, without evidence.
+    HandIn {
+        /// Claim token; needed where the claim is fenced.
+        token: Option<String>,
+        /// Commits that it says it made.
+        commits: i64,
+        /// Turns that it used.
+        turns: i64,
+        /// Results of its checks, as text.
+        check_results: Option<String>,
+        /// Notes.
+        notes: Option<String>,
+        /// Who it says it is, by agent or orchestrator; refused when the claim is somebody else's.
+        holder: Option<String>,
+    },
+    /// A client accepts: work with evidence is approved, work on a client's word is done.
+    Accept {
+        /// Who.
+        by: String,
+        /// When it says it was completed.
+        completed_at: Option<Timestamp>,
+    },
+    /// A client sends a task back to `incoming`.
+    SendBack {
+        /// Who.
+        by: Option<String>,
+        /// Why; with a reason it is a rejection.
+        reason: Option<String>,
+    },
+    /// A client moves a task by decision of a person.
+    Force {
+        /// Who.
+        by: Option<String>,
+        /// Where to.
+        to: QueueName,
+        /// Why.
+        reason: String,
+    },
+    /// A client writes columns.
+    Patch {
+        /// Who.
+        by: Option<String>,
+        /// The new values.
+        patch: Box<PatchTask>,
+    },
+    /// A client completes a hook of the task.
+    Hook {
+        /// Its name.
+        name: String,
+        /// `passed` or `failed`.
+        status: String,
+        /// Anything.
+        evidence: Option<serde_json::Value>,
+    },
 }
 
 impl Command {
@@ -223,6 +291,13 @@ impl Command {
             Self::GiveUp { .. } => CommandKind::GiveUp,
             Self::Edit { .. } => CommandKind::Edit,
             Self::Unblock { .. } => CommandKind::Unblock,
+            Self::Progress { .. } => CommandKind::Progress,
+            Self::HandIn { .. } => CommandKind::HandIn,
+            Self::Accept { .. } => CommandKind::Accept,
+            Self::SendBack { .. } => CommandKind::SendBack,
+            Self::Force { .. } => CommandKind::Force,
+            Self::Patch { .. } => CommandKind::Patch,
+            Self::Hook { .. } => CommandKind::Hook,
         }
     }
 
@@ -237,8 +312,24 @@ impl Command {
             | Self::Ask { token, .. }
             | Self::Fail { token, .. }
             | Self::Release { token, .. }
+            | Self::Progress { token, .. }
             | Self::Advance { token, .. } => Some(token),
             _ => None,
         }
+    }
+}
+
+/// A length of time as milliseconds.
+mod millis {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(value: &Duration, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_u64(u64::try_from(value.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
+        u64::deserialize(d).map(Duration::from_millis)
     }
 }

@@ -113,9 +113,9 @@ pub fn create(
     }
     let open_blockers = blockers.iter().filter(|b| b.queue.kind() != QueueKind::Done).count();
     let role = request.role.clone().unwrap_or_else(Role::implement);
-    let queue = QueueName::incoming();
+    let queue = request.queue.clone().unwrap_or_else(QueueName::incoming);
     let awaiting = flow.awaiting(&queue, &role, None, None, &[]);
-    let after = Task {
+    let mut after = Task {
         id,
         scope,
         title,
@@ -159,18 +159,23 @@ pub fn create(
         not_before: None,
         attention: None,
         execution_notes: None,
+        external: false,
+        annotations: request.annotations.clone(),
         submitted_at: None,
         completed_at: None,
         created_at: now,
         updated_at: now,
     };
+    if after.queue != QueueName::incoming() {
+        super::apply::adopt(&mut after, now);
+    }
     Ok(Change {
         before_version: 0,
         edits: true,
         event: NewEvent {
             kind: "created",
             by: request.created_by.clone(),
-            details: json!({ "title": after.title, "role": after.role, "priority": after.priority, "blocked_by": request.blocked_by }),
+            details: json!({ "title": after.title, "role": after.role, "priority": after.priority, "blocked_by": request.blocked_by, "queue": after.queue }),
         },
         after,
         attempt: None,

@@ -4,6 +4,7 @@ use super::{Command, Facts, Refusal};
 use crate::{
     clock::Timestamp,
     error::ErrorCode,
+    flow::actor,
     model::{QueueKind, Task},
 };
 
@@ -93,6 +94,9 @@ pub fn claimable(facts: &Facts<'_>, answers_to: &[String], now: Timestamp) -> Re
         return no("not_before", format!("task {} is tried again at {at}", task.id));
     }
     let awaiting = task.awaiting.as_deref().unwrap_or("nobody");
+    if answers_to.is_empty() && (task.external || awaiting != actor::ENGINE) {
+        return Ok(());
+    }
     if !answers_to.iter().any(|name| name == awaiting) {
         return no(
             "role",

@@ -1,6 +1,6 @@
 //! Which command is legal in which kind of queue; the first question that every transition asks.
 
-use crate::model::QueueKind::{self, Attention, Cancelled, Failed, Review, Waiting, Working};
+use crate::model::QueueKind::{self, Attention, Cancelled, Done, Failed, Review, Waiting, Working};
 
 /// The commands, without their facts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,6 +28,13 @@ pub enum CommandKind {
     GiveUp,
     Edit,
     Unblock,
+    Progress,
+    HandIn,
+    Accept,
+    SendBack,
+    Force,
+    Patch,
+    Hook,
 }
 
 /// One row: a command, where it is legal, and whether its sender must hold the claim.
@@ -44,6 +51,7 @@ pub struct Row {
 }
 
 const OPEN: &[QueueKind] = &[Waiting, Working, Review, Attention];
+const ANY: &[QueueKind] = &[Waiting, Working, Review, Attention, Done, Failed, Cancelled];
 const ANY_BUT_DONE: &[QueueKind] = &[Waiting, Working, Review, Attention, Failed, Cancelled];
 
 /// The table itself.
@@ -71,6 +79,13 @@ pub const TABLE: &[Row] = &[
     Row { command: CommandKind::GiveUp,   word: "fail",     from: ANY_BUT_DONE,                   fenced: false },
     Row { command: CommandKind::Edit,     word: "edit",     from: OPEN,                           fenced: false },
     Row { command: CommandKind::Unblock,  word: "unblock",  from: ANY_BUT_DONE,                   fenced: false },
+    Row { command: CommandKind::Progress, word: "report on", from: &[Working, Review],            fenced: true },
+    Row { command: CommandKind::HandIn,   word: "submit",   from: ANY,                            fenced: false },
+    Row { command: CommandKind::Accept,   word: "accept",   from: ANY,                            fenced: false },
+    Row { command: CommandKind::SendBack, word: "send back", from: ANY,                           fenced: false },
+    Row { command: CommandKind::Force,    word: "force",    from: ANY,                            fenced: false },
+    Row { command: CommandKind::Patch,    word: "patch",    from: ANY,                            fenced: false },
+    Row { command: CommandKind::Hook,     word: "complete a hook of", from: ANY,                  fenced: false },
 ];
 
 impl CommandKind {
@@ -86,8 +101,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_leaves_done() {
-        assert!(TABLE.iter().all(|row| !row.from.contains(&QueueKind::Done)));
+    fn nothing_but_a_clients_word_leaves_done() {
+        let word = [
+            CommandKind::HandIn,
+            CommandKind::Accept,
+            CommandKind::SendBack,
+            CommandKind::Force,
+            CommandKind::Patch,
+            CommandKind::Hook,
+        ];
+        assert!(
+            TABLE
+                .iter()
+                .all(|row| word.contains(&row.command) || !row.from.contains(&QueueKind::Done))
+        );
     }
 
     #[test]
@@ -101,6 +128,6 @@ mod tests {
             );
             assert_eq!(row.command.row().command, row.command);
         }
-        assert_eq!(TABLE.len(), CommandKind::Unblock as usize + 1);
+        assert_eq!(TABLE.len(), CommandKind::Hook as usize + 1);
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AttemptKind, Complexity, Priority, QueueKind, QueueName, Role};
+use super::{Annotations, AttemptKind, Complexity, Priority, QueueKind, QueueName, Role};
 use crate::{
     clock::Timestamp,
     id::{OrchestratorId, ProjectId, Scope, TaskId},
@@ -87,10 +87,22 @@ pub struct Task {
     pub attention: Option<String>,
     pub execution_notes: Option<String>,
 
+    /// Whether a client drives it on its own word, without evidence that the engine could check.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub external: bool,
+    /// What clients keep on it.
+    #[serde(default, skip_serializing_if = "Annotations::is_empty")]
+    pub annotations: Annotations,
+
     pub submitted_at: Option<Timestamp>,
     pub completed_at: Option<Timestamp>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl Task {
@@ -103,6 +115,16 @@ impl Task {
     pub fn is_blocked(&self) -> bool {
         self.open_blockers > 0 && !self.kind().is_terminal()
     }
+
+    /// Whether each write of the claim's holder must carry its token.
+    pub fn is_fenced(&self) -> bool {
+        self.claim_token
+            .as_ref()
+            .is_some_and(|t| !t.starts_with(Self::OPEN_CLAIM))
+    }
+
+    /// How the tokens of claims begin that were given to clients which know of no tokens.
+    pub const OPEN_CLAIM: &'static str = "open-";
 
     /// The branch that carries the work.
     pub fn work_branch(&self) -> String {
@@ -152,6 +174,12 @@ pub struct CreateTask {
     pub created_by: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
+    /// The queue that it begins in; null is `incoming`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<QueueName>,
+    /// What clients keep on it.
+    #[serde(default, skip_serializing_if = "Annotations::is_empty")]
+    pub annotations: Annotations,
 }
 
 /// What a person may change of a task; everything else changes by commands only.
@@ -183,6 +211,18 @@ impl EditTask {
     }
 }
 
+/// The order of a list.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Sort {
+    /// Unfinished tasks first, then by priority and age.
+    #[default]
+    Urgency,
+    /// By priority and age.
+    Priority,
+    /// The youngest first.
+    Newest,
+}
+
 /// Which tasks to list; empty lists do not filter.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[allow(missing_docs, reason = "same names and meanings as in Task")]
@@ -193,6 +233,18 @@ pub struct TaskFilter {
     pub project_id: Option<ProjectId>,
     /// Only tasks that have not come to their end.
     pub open_only: bool,
+    pub claimed_by: Option<String>,
+    pub orchestrator_id: Option<String>,
+    pub flow: Option<String>,
+    pub types: Vec<String>,
+    pub pr_number: Option<i64>,
+    pub needs_intervention: Option<bool>,
+    pub has_plan: Option<bool>,
+    pub auto_accept: Option<bool>,
+    pub needs_rebase: Option<bool>,
+    /// Only tasks that wait for this one.
+    pub blocked_by: Option<TaskId>,
+    pub sort: Sort,
     pub limit: Option<u32>,
     pub offset: u32,
 }

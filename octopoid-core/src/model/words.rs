@@ -104,14 +104,15 @@ impl QueueName {
         ("cancelled", QueueKind::Cancelled),
     ];
 
-    /// Parses a queue name: lower-case letters, digits, `_` and `-`.
+    /// Parses a queue name: letters, digits, `_` and `-`; no second spelling of a built-in queue.
     pub fn parse(text: &str) -> Result<Self> {
         let good = text.len() <= 64
-            && text.bytes().next().is_some_and(|c| c.is_ascii_lowercase())
+            && text.bytes().next().is_some_and(|c| c.is_ascii_alphabetic())
             && text
                 .bytes()
-                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_' || c == b'-');
-        if good && text != "blocked" {
+                .all(|c| c.is_ascii_alphanumeric() || c == b'_' || c == b'-');
+        let misspelt = |name: &str| name != text && name.eq_ignore_ascii_case(text);
+        if good && !Self::BUILT_IN.iter().any(|(name, _)| misspelt(name)) {
             return Ok(Self(text.to_owned()));
         }
         let built_in: Vec<_> = Self::BUILT_IN.iter().map(|(name, _)| *name).collect();

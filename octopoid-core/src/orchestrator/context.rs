@@ -7,9 +7,9 @@ use tokio::sync::watch;
 use super::journal::{Journal, Run};
 use crate::{
     agent::{RunLimits, supervise::ProcessId},
+    backend::Backend,
     clock::{Clock, Timestamp},
     config::{Blueprint, Config, Paths},
-    engine::Engine,
     error::{Error, ErrorCode, Result},
     git::Repo,
     id::OrchestratorId,
@@ -45,7 +45,7 @@ pub(super) struct Player {
 
 #[derive(Debug)]
 pub(super) struct Context {
-    pub engine: Engine,
+    pub backend: Arc<dyn Backend>,
     pub repo: Repo,
     pub paths: Paths,
     pub config: Config,
@@ -140,7 +140,7 @@ impl Context {
     /// Applies a command of a claim; a boundary of the crash tests on both sides.
     pub(super) async fn apply(&self, run: &Run, command: Command) -> Result<Task> {
         self.journal.boundary();
-        let result = self.engine.apply(&run.task, command).await;
+        let result = self.backend.apply(&run.task, command).await;
         self.journal.boundary();
         result
     }

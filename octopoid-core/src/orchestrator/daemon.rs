@@ -103,7 +103,7 @@ impl Daemon {
         if let Err(error) = &watch {
             tracing::warn!("{error}; looking at the queue every {} s instead", PROBE.as_secs());
         }
-        let mut changes = self.cx.engine.changes();
+        let mut changes = self.cx.backend.changes();
         self.reconcile().await?;
         self.info.write(&self.cx.paths)?;
         loop {
@@ -160,7 +160,7 @@ impl Daemon {
     /// Looks once: expires, claims what can be claimed, and tells how long nothing is expected to happen.
     async fn tick(&mut self) -> Result<Duration> {
         self.keep_own_leases().await?;
-        for id in self.cx.engine.expire().await? {
+        for id in self.cx.backend.expire().await? {
             tracing::warn!(task = %id, "its lease ran out");
         }
         self.stop_lost().await?;
@@ -195,7 +195,7 @@ impl Daemon {
                 }
             }
         }
-        if let Some(at) = self.cx.engine.next_deadline().await? {
+        if let Some(at) = self.cx.backend.next_deadline().await? {
             pause = pause.min(at.since(self.cx.now()).max(SOON));
         }
         Ok(pause)
@@ -207,7 +207,7 @@ impl Daemon {
             return Ok(());
         }
         let now = self.cx.now();
-        for task in self.cx.engine.claimed().await? {
+        for task in self.cx.backend.claimed(&self.cx.id).await? {
             let lapsed = task.lease_expires_at.is_some_and(|at| at <= now);
             let ours = self
                 .running
@@ -218,7 +218,7 @@ impl Daemon {
                     token: handle.run.token.clone(),
                     lease: self.cx.config.lease(),
                 };
-                match self.cx.engine.apply(&task.id, renewal).await {
+                match self.cx.backend.apply(&task.id, renewal).await {
                     Ok(_) => {}
                     // It was handed in or taken away in this very moment.
                     Err(e)
@@ -238,7 +238,7 @@ impl Daemon {
         if self.running.is_empty() {
             return Ok(());
         }
-        let claimed = self.cx.engine.claimed().await?;
+        let claimed = self.cx.backend.claimed(&self.cx.id).await?;
         for handle in self.running.values() {
             let ours = claimed
                 .iter()
@@ -290,13 +290,13 @@ impl Daemon {
             return Ok(None);
         }
         let now = self.cx.now();
-        let retry = self.cx.engine.next_retry().await?.map(|at| at.since(now));
+        let retry = self.cx.backend.next_retry().await?.map(|at| at.since(now));
         Ok(retry.filter(|wait| *wait <= WORTH_WAITING).map(|wait| wait.max(SOON)))
     }
 
     /// What the end of a `--once` run says about the project.
     async fn verdict(&self) -> Result<Ended> {
-        let attention = !self.cx.engine.status().await?.attention.is_empty();
+        let attention = !self.cx.backend.status().await?.attention.is_empty();
         let findings = !self.cx.journal.findings()?.is_empty();
         Ok(if attention || findings {
             Ended::NeedsAttention

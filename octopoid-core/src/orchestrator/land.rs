@@ -41,7 +41,7 @@ enum Verified {
 
 impl Worker {
     pub(super) async fn land(&self) -> Result<()> {
-        let flow = self.cx.engine.rules().flows.get(&self.task.flow)?.clone();
+        let flow = self.cx.backend.rules().flows.get(&self.task.flow)?.clone();
         let Some(edge) = flow.exit(&self.task.queue).cloned() else {
             return Err(Error::new(
                 ErrorCode::Internal,
@@ -177,7 +177,7 @@ impl Worker {
     /// Title, what the agent said when it handed the commit in, and which task it was.
     async fn message(&self, head: &str) -> Result<String> {
         let mut message = self.task.title.clone();
-        let attempts = self.cx.engine.attempts(&self.run.task).await?;
+        let attempts = self.cx.backend.attempts(&self.run.task).await?;
         let handed_in = attempts
             .into_iter()
             .rev()
@@ -219,7 +219,7 @@ impl Worker {
         if self.cx.git(move |repo| repo.tree_of(&sha)).await? != candidate.tree {
             return Ok(false);
         }
-        let attempts = self.cx.engine.attempts(&self.run.task).await?;
+        let attempts = self.cx.backend.attempts(&self.run.task).await?;
         let seen = attempts
             .iter()
             .rev()

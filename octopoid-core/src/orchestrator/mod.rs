@@ -146,7 +146,7 @@ impl Builder {
         let id = OrchestratorId::parse(&format!("{}-{}", config.server.cluster, config.server.machine_id))?;
         let (notices, inbox) = mpsc::unbounded_channel();
         let cx = Arc::new(Context {
-            engine: octopoid.engine().clone(),
+            backend: Arc::clone(octopoid.backend()),
             repo,
             paths,
             config,

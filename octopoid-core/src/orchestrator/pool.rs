@@ -26,7 +26,7 @@ impl Daemon {
             self.cx.journal.cleared("budget")?;
             return Ok(false);
         };
-        let spent = self.cx.engine.spent_today().await?.usd;
+        let spent = self.cx.backend.spent_today().await?.usd;
         if spent < limit {
             self.cx.journal.cleared("budget")?;
             return Ok(false);
@@ -128,7 +128,7 @@ impl Daemon {
             Err(error) => {
                 let wanted = self
                     .cx
-                    .engine
+                    .backend
                     .has_claimable(&player.blueprint.claims_from, &player.blueprint.answers_to())
                     .await?;
                 if wanted && known.is_none() {
@@ -151,9 +151,10 @@ impl Daemon {
             role: player.blueprint.role.clone(),
             orchestrator: self.cx.id.clone(),
             lease: self.cx.config.lease(),
+            token: None,
         };
         self.cx.journal.boundary();
-        let claim = self.cx.engine.claim(request).await?;
+        let claim = self.cx.backend.claim(request).await?;
         self.cx.journal.boundary();
         let Some(claim) = claim else { return Ok(false) };
         self.last_start.insert(player.name.clone(), self.cx.now());
@@ -169,7 +170,7 @@ impl Daemon {
             self.cx.config.orchestrator.max_agents
         };
         let mut queues: Vec<QueueName> = Vec::new();
-        for edge in self.cx.engine.rules().flows.iter().flat_map(|f| &f.transitions) {
+        for edge in self.cx.backend.rules().flows.iter().flat_map(|f| &f.transitions) {
             if edge.from.kind() == QueueKind::Review && !queues.contains(&edge.from) {
                 queues.push(edge.from.clone());
             }
@@ -182,9 +183,10 @@ impl Daemon {
                 role: Role::parse(actor::ENGINE)?,
                 orchestrator: self.cx.id.clone(),
                 lease: self.cx.config.lease(),
+                token: None,
             };
             self.cx.journal.boundary();
-            let claim = self.cx.engine.claim(request).await?;
+            let claim = self.cx.backend.claim(request).await?;
             self.cx.journal.boundary();
             match claim {
                 Some(claim) => self.begin(claim, actor::ENGINE, None)?,

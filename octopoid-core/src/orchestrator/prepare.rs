@@ -23,7 +23,7 @@ impl Worker {
         if self.attempt()?.claimed_from != QueueName::needs_continuation() {
             return Ok(None);
         }
-        let attempts = self.cx.engine.attempts(&self.run.task).await?;
+        let attempts = self.cx.backend.attempts(&self.run.task).await?;
         let last = attempts
             .into_iter()
             .rev()

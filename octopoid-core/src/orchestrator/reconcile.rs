@@ -22,7 +22,7 @@ impl Daemon {
                 tracing::warn!("removed the stale lock {}", lock.display());
             }
         }
-        let claimed = self.cx.engine.claimed().await?;
+        let claimed = self.cx.backend.claimed(&self.cx.id).await?;
         let open = self.cx.journal.open_runs()?;
         // Leases first: time may have passed, and the sweep must not take what is about to be taken up.
         for run in &open {
@@ -31,7 +31,7 @@ impl Daemon {
                     token: run.token.clone(),
                     lease: self.cx.config.lease(),
                 };
-                self.cx.engine.apply(&task.id, renewal).await?;
+                self.cx.backend.apply(&task.id, renewal).await?;
             }
         }
         for run in open {
@@ -55,7 +55,7 @@ impl Daemon {
             let token = task.claim_token.clone().unwrap_or_default();
             let released = self
                 .cx
-                .engine
+                .backend
                 .apply(
                     &task.id,
                     Command::Release {
@@ -75,7 +75,7 @@ impl Daemon {
 
     /// Goes on with a run whose claim still holds.
     async fn take_up(&mut self, run: Run, task: Task) -> Result<()> {
-        let attempts = self.cx.engine.attempts(&run.task).await?;
+        let attempts = self.cx.backend.attempts(&run.task).await?;
         let attempt = attempts
             .into_iter()
             .find(|a| Some(a.number) == run.attempt && a.epoch == run.epoch);
@@ -87,7 +87,7 @@ impl Daemon {
 
     /// Ends what is left of a run whose claim is gone; its commits are kept.
     async fn put_away(&mut self, run: Run) -> Result<()> {
-        let task = match self.cx.engine.task(&run.task).await {
+        let task = match self.cx.backend.task(&run.task).await {
             Ok(task) => task,
             Err(error) if error.code() == ErrorCode::NotFound => {
                 return self.cx.journal.collected(&run.task, run.epoch);

@@ -112,7 +112,7 @@ impl Worker {
 
     /// What ran on the commit when it was handed in.
     async fn checks_seen(&self, head: &str) -> Result<Vec<CheckLine>> {
-        let attempts = self.cx.engine.attempts(&self.run.task).await?;
+        let attempts = self.cx.backend.attempts(&self.run.task).await?;
         let handed_in = attempts
             .into_iter()
             .rev()

@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::context::Context;
 use crate::{
+    backend::Backend,
     config::Paths,
-    engine::Engine,
     error::{Error, ErrorCode, Result},
     git::Repo,
     id::TaskId,
@@ -53,7 +53,7 @@ pub struct WorktreeState {
     pub removed: bool,
 }
 
-async fn states(engine: &Engine, repo: &Repo, paths: &Paths, young: bool) -> Result<Vec<WorktreeState>> {
+async fn states(backend: &dyn Backend, repo: &Repo, paths: &Paths, young: bool) -> Result<Vec<WorktreeState>> {
     let (folder, reader) = (paths.worktrees(), repo.clone());
     let found = blocking(move || {
         let places = reader.worktrees_in(&folder)?;
@@ -77,7 +77,7 @@ async fn states(engine: &Engine, repo: &Repo, paths: &Paths, young: bool) -> Res
             .split_once('+')
             .map_or((name.as_str(), None), |(id, purpose)| (id, Some(purpose)));
         let task = match TaskId::parse(id) {
-            Ok(id) => match engine.task(&id).await {
+            Ok(id) => match backend.task(&id).await {
                 Ok(task) => Some(task),
                 Err(error) if error.code() == ErrorCode::NotFound => None,
                 Err(error) => return Err(error),
@@ -86,7 +86,7 @@ async fn states(engine: &Engine, repo: &Repo, paths: &Paths, young: bool) -> Res
         };
         let kept = match &task {
             None => Some(Kept::Foreign),
-            Some(task) => why_kept(task, purpose.is_some(), young, engine),
+            Some(task) => why_kept(task, purpose.is_some(), young, backend),
         };
         states.push(WorktreeState {
             task_id: task.as_ref().map(|t| t.id.clone()),
@@ -101,11 +101,11 @@ async fn states(engine: &Engine, repo: &Repo, paths: &Paths, young: bool) -> Res
     Ok(states)
 }
 
-fn why_kept(task: &Task, is_checkout: bool, young: bool, engine: &Engine) -> Option<Kept> {
+fn why_kept(task: &Task, is_checkout: bool, young: bool, backend: &dyn Backend) -> Option<Kept> {
     if task.claim_token.is_some() {
         return Some(Kept::InUse);
     }
-    let age = task.completed_at.map(|at| engine.now().since(at));
+    let age = task.completed_at.map(|at| backend.now().since(at));
     match (task.kind(), age) {
         // A checkout of a review or a landing that is over holds nothing of its own.
         _ if is_checkout => None,
@@ -129,14 +129,14 @@ async fn remove(repo: &Repo, states: &mut [WorktreeState]) {
 
 /// Removes, in the background, what has been finished for long enough.
 pub(super) async fn old_worktrees(cx: &Context) -> Result<()> {
-    let mut found = states(&cx.engine, &cx.repo, &cx.paths, false).await?;
+    let mut found = states(&*cx.backend, &cx.repo, &cx.paths, false).await?;
     remove(&cx.repo, &mut found).await;
     Ok(())
 }
 
 pub(super) async fn look(octopoid: &Octopoid) -> Result<Vec<WorktreeState>> {
     let (repo, paths) = (Repo::at(octopoid.root())?, Paths::new(octopoid.root()));
-    states(octopoid.engine(), &repo, &paths, true).await
+    states(&**octopoid.backend(), &repo, &paths, true).await
 }
 
 pub(super) async fn clean(octopoid: &Octopoid) -> Result<Vec<WorktreeState>> {
@@ -154,7 +154,7 @@ fn head_of(repo: &Repo, task: &Task) -> Result<Option<String>> {
 }
 
 pub(super) async fn diff(octopoid: &Octopoid, id: &TaskId) -> Result<String> {
-    let task = octopoid.engine().task(id).await?;
+    let task = octopoid.backend().task(id).await?;
     let repo = Repo::at(octopoid.root())?;
     blocking(move || {
         let Some(head) = head_of(&repo, &task)? else {
@@ -173,7 +173,7 @@ pub(super) async fn diff(octopoid: &Octopoid, id: &TaskId) -> Result<String> {
 
 /// The tip of a task's branch, where it has commits that its base has not.
 pub(super) async fn work_tip(octopoid: &Octopoid, id: &TaskId) -> Result<Option<String>> {
-    let task = octopoid.engine().task(id).await?;
+    let task = octopoid.backend().task(id).await?;
     let repo = Repo::at(octopoid.root())?;
     blocking(move || {
         let Some(tip) = repo.branch_tip(&task.work_branch())? else {
@@ -188,7 +188,7 @@ pub(super) async fn work_tip(octopoid: &Octopoid, id: &TaskId) -> Result<Option<
 }
 
 pub(super) async fn merged_sha(octopoid: &Octopoid, id: &TaskId) -> Result<Option<String>> {
-    let task = octopoid.engine().task(id).await?;
+    let task = octopoid.backend().task(id).await?;
     let repo = Repo::at(octopoid.root())?;
     let remote = octopoid.settings().config.repo.remote.clone();
     blocking(move || {

@@ -25,7 +25,7 @@ const SET_UP: &str = "octopoid-set-up";
 impl Worker {
     pub(super) async fn work(&self) -> Result<()> {
         if let Some(limit) = self.cx.config.budget.tokens_per_task {
-            let spent = self.cx.engine.spent_on(&self.run.task).await?.tokens;
+            let spent = self.cx.backend.spent_on(&self.run.task).await?.tokens;
             if spent >= limit {
                 let reason = format!("it used {spent} tokens; budget.tokens_per_task allows {limit}");
                 return self.fail_without_evidence(Failure::OverBudget, reason).await;
@@ -217,7 +217,7 @@ impl Worker {
         }
         let rejected = self
             .cx
-            .engine
+            .backend
             .reviews(&self.run.task)
             .await?
             .into_iter()
@@ -233,7 +233,7 @@ impl Worker {
         }
 
         let head = evidence.head_sha.clone().unwrap_or_default();
-        let flow = self.cx.engine.rules().flows.get(&self.task.flow)?;
+        let flow = self.cx.backend.rules().flows.get(&self.task.flow)?;
         let wants_checks = flow
             .exit(&QueueName::claimed())
             .is_some_and(|t| t.runs.contains(&Step::RunTests));

@@ -311,7 +311,7 @@ impl Worker {
             })
             .await?;
         Ok(Assignment {
-            feedback: self.cx.engine.messages(&self.run.task).await?,
+            feedback: self.cx.backend.messages(&self.run.task).await?,
             checks: self.cx.checks_of(&self.task),
             check_results: Vec::new(),
             conflict: Vec::new(),
@@ -411,7 +411,7 @@ async fn renew(cx: Arc<Context>, run: Run, stop: watch::Sender<bool>) {
             token: run.token.clone(),
             lease,
         };
-        match cx.engine.apply(&run.task, command).await {
+        match cx.backend.apply(&run.task, command).await {
             Ok(_) => {}
             Err(error)
                 if matches!(

@@ -1,6 +1,7 @@
 //! What scripts hold: the [`Octopoid`] handle on a project's queue.
 
 mod init;
+pub mod legacy;
 pub mod task_file;
 
 pub use init::{InitRequest, Initialised, init};
@@ -11,6 +12,7 @@ use std::{
 };
 
 use crate::{
+    backend::Backend,
     config::{self, Mode, Paths, Settings},
     engine::{Engine, Rules, Status, TaskView, Why},
     error::{Error, ErrorCode, Result},
@@ -24,7 +26,7 @@ use crate::{
 /// A project's queue. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Octopoid {
-    engine: Engine,
+    backend: Arc<dyn Backend>,
     settings: Arc<Settings>,
     root: PathBuf,
 }
@@ -53,10 +55,11 @@ impl Octopoid {
             limits: settings.config.lifecycle_limits(),
             base_branch,
             roles: allowed_roles(&settings)?,
+            open: false,
         };
         let store = SqliteStore::open(&paths.state_db())?;
         Ok(Self {
-            engine: Engine::new(Arc::new(store), rules),
+            backend: Arc::new(Engine::new(Arc::new(store), rules)),
             settings: Arc::new(settings),
             root,
         })
@@ -72,24 +75,24 @@ impl Octopoid {
         &self.settings
     }
 
-    /// The rules, applied to the store.
-    pub fn engine(&self) -> &Engine {
-        &self.engine
+    /// The queue itself, wherever it is.
+    pub fn backend(&self) -> &Arc<dyn Backend> {
+        &self.backend
     }
 
     /// Tasks.
     pub fn tasks(&self) -> Tasks<'_> {
-        Tasks(&self.engine)
+        Tasks(&*self.backend)
     }
 
     /// The change feed.
     pub fn events(&self) -> Events<'_> {
-        Events(&self.engine)
+        Events(&*self.backend)
     }
 
     /// Counts, claims, and what needs a person.
     pub async fn status(&self) -> Result<Status> {
-        self.engine.status().await
+        self.backend.status().await
     }
 }
 
@@ -122,7 +125,7 @@ fn allowed_roles(settings: &Settings) -> Result<Option<Vec<Role>>> {
 
 /// Operations on tasks.
 #[derive(Debug, Clone, Copy)]
-pub struct Tasks<'a>(&'a Engine);
+pub struct Tasks<'a>(&'a dyn Backend);
 
 impl Tasks<'_> {
     /// Creates a task.
@@ -135,6 +138,12 @@ impl Tasks<'_> {
     }
     /// A page of tasks.
     pub async fn list(&self, filter: &TaskFilter) -> Result<TaskPage> {
+        for queue in &filter.queues {
+            if !self.0.rules().flows.iter().any(|flow| flow.has_state(queue)) {
+                return Err(Error::invalid(format!("{queue} is a queue of no flow"))
+                    .with_hint("`octopoid flow list` shows the flows and their states"));
+            }
+        }
         self.0.list(filter).await
     }
     /// Tasks as JSON shows them.
@@ -239,7 +248,15 @@ impl Tasks<'_> {
     }
     /// Changes what is asked for.
     pub async fn edit(&self, id: &TaskId, by: &str, edit: EditTask) -> Result<Task> {
-        self.0.edit(id, edit, by).await
+        self.0
+            .apply(
+                id,
+                Command::Edit {
+                    by: by.to_owned(),
+                    edit: Box::new(edit),
+                },
+            )
+            .await
     }
     /// Removes a task; its history stays.
     pub async fn delete(&self, id: &TaskId, by: &str) -> Result<()> {
@@ -249,7 +266,7 @@ impl Tasks<'_> {
 
 /// The audit trail and change feed.
 #[derive(Debug, Clone, Copy)]
-pub struct Events<'a>(&'a Engine);
+pub struct Events<'a>(&'a dyn Backend);
 
 impl Events<'_> {
     /// Events after a cursor, of one task or of all, oldest first.

@@ -146,7 +146,7 @@ fn front_matter(header: &str, body: &str, file: &str) -> Result<CreateTask> {
         checks: parsed.checks,
         paths: parsed.paths,
         created_by: parsed.created_by,
-        idempotency_key: None,
+        ..CreateTask::default()
     })
 }
 

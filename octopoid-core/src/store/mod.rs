@@ -1,11 +1,17 @@
 //! The store port: one atomic unit of load, decide and write, and the questions that readers ask.
 
+#[cfg(feature = "postgres")]
+mod postgres;
+mod sql;
 mod sqlite;
 
 use std::fmt;
 
 use async_trait::async_trait;
 
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresStore;
+pub use sql::Imported;
 pub use sqlite::SqliteStore;
 
 /// How every SQLite file of Octopoid is opened and how its errors are told.
@@ -18,7 +24,10 @@ use crate::{
     error::Result,
     id::{Scope, TaskId},
     lifecycle::Change,
-    model::{Attempt, Blocker, Event, Message, QueueName, Review, Task, TaskFilter, TaskPage},
+    model::{
+        Attempt, Blocker, Event, Message, MessageFilter, MessagePage, Post, QueueName, Record, RecordKey, RecordKind,
+        RecordWrite, Review, Task, TaskFilter, TaskPage,
+    },
 };
 
 /// Which rows a decision needs.
@@ -30,9 +39,20 @@ pub enum Footprint {
         id: TaskId,
         /// Blockers that it shall have instead; loaded too, and searched for a cycle.
         new_blockers: Option<Vec<TaskId>>,
+        /// Idempotency key and fingerprint of the request.
+        key: Option<(String, String)>,
     },
     /// The most urgent task that can be claimed.
     Claimable(ClaimFilter),
+    /// The most urgent task that a client can take.
+    Open(OpenFilter),
+    /// What several new tasks need: which of them exist, and the blockers outside of them.
+    Many {
+        /// Their ids.
+        ids: Vec<TaskId>,
+        /// What they wait for and is not among them.
+        blockers: Vec<TaskId>,
+    },
     /// What a new task needs: whether it exists, its blockers, an earlier request with the same key.
     New {
         /// Its id.
@@ -53,6 +73,21 @@ pub struct ClaimFilter {
     pub answers_to: Vec<String>,
     /// The present moment.
     pub now: Timestamp,
+    /// The token of the claim; one that owns a task already gives that task once more.
+    pub token: Option<String>,
+}
+
+/// Which tasks a client takes.
+#[derive(Debug, Clone)]
+pub struct OpenFilter {
+    /// Queues, each with the roles that are taken from it; no roles are all roles.
+    pub queues: Vec<(QueueName, Vec<String>)>,
+    /// Types that are taken; none are all types.
+    pub types: Vec<String>,
+    /// The present moment.
+    pub now: Timestamp,
+    /// The token of the claim; one that owns a task already gives that task once more.
+    pub token: Option<String>,
 }
 
 /// The rows that were asked for, as they are inside the transaction.
@@ -72,13 +107,23 @@ pub struct Snapshot {
     pub cycle: Option<TaskId>,
     /// An earlier request with the same key: its fingerprint and its task.
     pub earlier: Option<(String, Task)>,
+    /// Whether the task is owned by the token of this very request.
+    pub repeated: bool,
 }
 
 /// Decides inside the transaction; no changes means that nothing is written.
-pub type Decide = Box<dyn FnOnce(&Snapshot) -> Result<Vec<Change>> + Send>;
+///
+/// It may be asked again with fresh rows, when a database had to begin anew.
+pub type Decide = Box<dyn FnMut(&Snapshot) -> Result<Vec<Change>> + Send>;
+
+/// The same for records.
+pub type DecideRecords = Box<dyn FnMut(&[Option<Record>]) -> Result<Vec<RecordWrite>> + Send>;
+
+/// Takes the lines of an export.
+pub type TakeLine = Box<dyn FnMut(String) -> Result<()> + Send>;
 
 /// Counts of one queue.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct QueueCount {
     /// The queue.
     pub queue: QueueName,
@@ -87,7 +132,7 @@ pub struct QueueCount {
 }
 
 /// What was used up in a period or by a task.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Spent {
     /// Tokens read and written.
     pub tokens: u64,
@@ -100,8 +145,8 @@ pub struct Spent {
 pub trait Store: Send + Sync + fmt::Debug {
     /// Loads the footprint, decides, and writes every change with its event, in one durable transaction.
     async fn transact(&self, scope: &Scope, footprint: Footprint, decide: Decide) -> Result<Vec<Change>>;
-    /// Removes a task that nobody has claimed and nobody waits for; its history stays.
-    async fn delete(&self, scope: &Scope, id: &TaskId, by: &str, now: Timestamp) -> Result<()>;
+    /// Removes a task; its history stays. Without `force`, not one that somebody has claimed or waits for.
+    async fn delete(&self, scope: &Scope, id: &TaskId, by: &str, force: bool, now: Timestamp) -> Result<()>;
 
     /// One task.
     async fn task(&self, scope: &Scope, id: &TaskId) -> Result<Option<Task>>;
@@ -121,10 +166,40 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn messages(&self, scope: &Scope, id: &TaskId) -> Result<Vec<Message>>;
     /// Events after a cursor, of one task or of all.
     async fn events(&self, scope: &Scope, task: Option<&TaskId>, after: i64, limit: u32) -> Result<Vec<Event>>;
-    /// Claimed tasks: those of one orchestrator, or all whose lease has run out by a moment.
-    async fn claimed(&self, scope: &Scope, expired_by: Option<Timestamp>) -> Result<Vec<Task>>;
+    /// The cursor of the latest event.
+    async fn last_event(&self, scope: &Scope) -> Result<i64>;
+    /// All claimed tasks.
+    async fn claimed(&self, scope: &Scope) -> Result<Vec<Task>>;
+    /// Claimed tasks whose lease has run out, of one scope or of all.
+    async fn overdue(&self, scope: Option<&Scope>, now: Timestamp) -> Result<Vec<Task>>;
+    /// The scopes, at most two, that have a task of this name.
+    async fn scopes_of(&self, id: &str) -> Result<Vec<Scope>>;
+    /// Counts of every queue of every scope.
+    async fn totals(&self) -> Result<Vec<(Scope, QueueCount)>>;
     /// The next moment at which a waiting task may be tried again.
     async fn next_retry(&self, scope: &Scope, after: Timestamp) -> Result<Option<Timestamp>>;
     /// What attempts used up since a moment, or what one task used up in all.
     async fn spent(&self, scope: &Scope, task: Option<&TaskId>, since: Timestamp) -> Result<Spent>;
+
+    /// Loads the records, decides, and writes, in one durable transaction; gives what was put.
+    async fn update(&self, keys: Vec<RecordKey>, decide: DecideRecords, now: Timestamp) -> Result<Vec<Record>>;
+    /// Records of one kind: of a place or of all, one or all of them, in the order in which they were made.
+    async fn records(&self, place: Option<&str>, kind: RecordKind, id: Option<&str>) -> Result<Vec<Record>>;
+    /// Keeps a message.
+    async fn post(&self, scope: &Scope, post: Post, now: Timestamp) -> Result<Message>;
+    /// A page of messages, oldest first.
+    async fn message_page(&self, scope: &Scope, filter: MessageFilter) -> Result<MessagePage>;
+
+    /// Hands out every row as lines of JSON; the same store gives the same lines.
+    async fn export(&self, take: TakeLine) -> Result<()>;
+    /// Writes the lines of an export, all or nothing; `dry_run` undoes it at the end.
+    async fn import(&self, lines: Vec<String>, dry_run: bool) -> Result<Imported>;
+    /// Whether the database answers.
+    async fn ping(&self) -> Result<()>;
+    /// Counts up after changes that other processes make; a store that cannot tell does nothing.
+    fn watch(&self, _changes: tokio::sync::watch::Sender<u64>) {}
+    /// The clock that decides about leases.
+    fn clock(&self) -> std::sync::Arc<dyn crate::clock::Clock> {
+        std::sync::Arc::new(crate::clock::SystemClock)
+    }
 }

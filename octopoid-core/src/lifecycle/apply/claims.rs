@@ -9,7 +9,7 @@ use crate::{
     clock::Timestamp,
     flow::actor,
     id::OrchestratorId,
-    lifecycle::{AttemptChange, Change, Failure, FailureClass, Refusal, guard},
+    lifecycle::{AttemptChange, Change, Failure, FailureClass, Refusal, guard, matrix},
     model::{Attempt, AttemptKind, AttemptOutcome, Evidence, QueueKind, QueueName, Role, Task, Usage, Verdict},
 };
 
@@ -27,7 +27,10 @@ pub(super) fn claim(
     let task = d.facts.task;
     let now = d.now;
     guard::claimable(facts, answers_to, now)?;
+    let on_word = answers_to.is_empty();
     let kind = match task.kind() {
+        QueueKind::Review if on_word && task.queue == QueueName::provisional() => AttemptKind::Review,
+        _ if on_word => AttemptKind::Work,
         QueueKind::Review if task.awaiting.as_deref() == Some(actor::ENGINE) => AttemptKind::Land,
         QueueKind::Review => AttemptKind::Review,
         _ => AttemptKind::Work,
@@ -42,6 +45,9 @@ pub(super) fn claim(
     t.lease_expires_at = Some(now.plus(lease));
     t.claim_token = Some(token.to_owned());
     t.not_before = None;
+    t.annotations.needs_intervention = false;
+    // Who takes it now works by the rules, unless its row rests on somebody's word already.
+    let fenced = t.is_fenced();
     if kind != AttemptKind::Land {
         t.attempt_count += 1;
         d.attempt = Some(AttemptChange::Start(Box::new(Attempt {
@@ -68,6 +74,7 @@ pub(super) fn claim(
     if kind == AttemptKind::Work {
         d.enter(QueueName::claimed());
     }
+    d.after.external = !fenced || !matrix::strict_violations(&d.after).is_empty();
     let (epoch, count) = (d.after.epoch, d.after.attempt_count);
     let attempt = (kind != AttemptKind::Land).then_some(count);
     let word = match kind {

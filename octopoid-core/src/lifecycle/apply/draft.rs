@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use crate::{
     clock::Timestamp,
-    lifecycle::{AttemptChange, Change, Facts, Failure, FailureClass, NewEvent, NewMessage, backoff},
+    flow::actor,
+    lifecycle::{AttemptChange, Change, Facts, Failure, FailureClass, NewEvent, NewMessage, backoff, matrix},
     model::{AttemptKind, AttemptOutcome, Evidence, QueueKind, QueueName, Review, Task, Usage, Verdict},
 };
 
@@ -30,6 +31,12 @@ impl Draft<'_> {
         t.claimed_at = None;
         t.lease_expires_at = None;
         t.claim_token = None;
+        t.annotations.needs_intervention = false;
+    }
+
+    /// What follows rests on a client's word.
+    pub(super) fn by_word(&mut self) {
+        self.after.external = self.after.external || !matrix::strict_violations(&self.after).is_empty();
     }
 
     /// Moves to `queue`, clearing what does not belong there.
@@ -44,6 +51,9 @@ impl Draft<'_> {
             self.after.completed_at = Some(self.now);
         } else {
             self.after.completed_at = None;
+        }
+        if kind != QueueKind::Done {
+            self.after.merged_sha = None;
         }
         self.after.queue = queue;
     }
@@ -61,6 +71,7 @@ impl Draft<'_> {
             self.attention(Failure::MergeConflict);
         } else {
             self.enter(origin);
+            self.by_word();
         }
     }
 
@@ -111,6 +122,10 @@ impl Draft<'_> {
             self.after.attention.as_deref(),
             &reviews,
         );
+        let on_word = self.after.external && self.after.head_sha.is_none();
+        if self.after.kind() == QueueKind::Review && (on_word || self.facts.flow.is_foreign()) {
+            self.after.awaiting = Some(actor::CLIENT.to_owned());
+        }
         self.after.version = before.version + 1;
         self.after.updated_at = self.now;
         Change {

@@ -2,6 +2,8 @@
 
 mod claims;
 mod draft;
+mod external;
+mod patch;
 mod person;
 
 use serde_json::json;
@@ -14,9 +16,10 @@ use crate::{
     clock::Timestamp,
     error::ErrorCode,
     flow::actor,
-    model::{AttemptOutcome, QueueName, Verdict},
+    model::{AttemptOutcome, QueueKind, QueueName, Verdict},
 };
 use draft::Draft;
+pub(super) use external::adopt;
 
 fn illegal(guard: &'static str, message: String) -> Refusal {
     refuse(guard, ErrorCode::IllegalTransition, message, None)
@@ -138,16 +141,22 @@ pub(super) fn apply(facts: &Facts<'_>, command: &Command, now: Timestamp) -> Res
             }
             d.end(AttemptOutcome::Expired, None, Some("the lease ran out".into()), None);
             d.after.transient_count += 1;
-            if d.after.transient_count >= facts.limits.transients {
+            if d.after.transient_count >= facts.limits.transients && !task.external {
                 d.release_owner();
                 d.attention(Failure::Remote);
             } else {
                 d.return_to_origin();
             }
             d.finish(
-                "expired",
-                Some(actor::ENGINE.into()),
-                json!({ "attempt": number, "owner": holder, "orchestrator_id": task.orchestrator_id }),
+                "requeued",
+                holder.clone(),
+                json!({
+                    "reason": "Lease expired",
+                    "attempt": number,
+                    "owner": holder,
+                    "orchestrator_id": task.orchestrator_id,
+                    "lease_expires_at": task.lease_expires_at,
+                }),
             )
         }
         Command::Approve { by } => {
@@ -274,6 +283,45 @@ pub(super) fn apply(facts: &Facts<'_>, command: &Command, now: Timestamp) -> Res
             d.after.open_blockers -= 1;
             d.finish("unblocked", Some(actor::ENGINE.into()), json!({ "blocker": blocker }))
         }
+        Command::Progress { note, .. } => d.finish("progress", holder, json!({ "attempt": number, "note": note })),
+        Command::HandIn {
+            token,
+            commits,
+            turns,
+            check_results,
+            notes,
+            holder,
+        } => external::hand_in(
+            d,
+            external::Given {
+                token: token.as_deref(),
+                commits: *commits,
+                turns: *turns,
+                check_results: check_results.as_deref(),
+                notes: notes.as_deref(),
+                holder: holder.as_deref(),
+            },
+        )?,
+        // Work with evidence is merged by an orchestrator, however it is accepted.
+        Command::Accept { by, .. } if task.head_sha.is_some() && task.kind() == QueueKind::Review => {
+            return apply(facts, &Command::Approve { by: by.clone() }, now);
+        }
+        Command::Accept { by, completed_at } => external::accept(d, by, *completed_at)?,
+        Command::SendBack { by, reason } if task.head_sha.is_some() && task.kind() == QueueKind::Review => {
+            let by = by.clone().unwrap_or_else(|| actor::CLIENT.to_owned());
+            let command = match reason {
+                Some(reason) => Command::Reject {
+                    by,
+                    reason: reason.clone(),
+                },
+                None => Command::Requeue { by },
+            };
+            return apply(facts, &command, now);
+        }
+        Command::SendBack { by, reason } => external::send_back(d, by.as_deref(), reason.as_deref())?,
+        Command::Force { by, to, reason } => external::force(d, by.as_deref(), to, reason)?,
+        Command::Patch { by, patch } => patch::patch(d, by.as_deref(), patch)?,
+        Command::Hook { name, status, evidence } => external::hook(d, name, status, evidence.as_ref())?,
     };
     Ok(change)
 }

@@ -12,12 +12,21 @@ use crate::{
     lifecycle::matrix,
 };
 
-const MIGRATIONS: &[(&str, &str)] = &[("0001_tasks", include_str!("../migrations/0001_tasks.sql"))];
+/// Name, statements, and the matrix that stands where the file says so.
+type Migration = (&'static str, &'static str, fn() -> String);
 
-/// The statements of a migration: the matrix stands where its file says so.
-fn statements(text: &str) -> String {
-    text.replace("--matrix", &matrix::sql_check())
-}
+const MIGRATIONS: &[Migration] = &[
+    (
+        "0001_tasks",
+        include_str!("../migrations/0001_tasks.sql"),
+        matrix::sql_check,
+    ),
+    (
+        "0002_server",
+        include_str!("../migrations/0002_server.sql"),
+        matrix::sql_check_with_external,
+    ),
+];
 
 pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<()> {
     let fail = |e| store_error(path, "migrate", e);
@@ -29,6 +38,15 @@ pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<()> {
     if usize::try_from(known).is_ok_and(|v| v == MIGRATIONS.len()) {
         return Ok(());
     }
+    // A table that is made anew must not take along what refers to it; the pragma cannot change inside a transaction.
+    connection.pragma_update(None, "foreign_keys", false).map_err(fail)?;
+    let outcome = bring_up(connection, path);
+    connection.pragma_update(None, "foreign_keys", true).map_err(fail)?;
+    outcome
+}
+
+fn bring_up(connection: &mut Connection, path: &Path) -> Result<()> {
+    let fail = |e| store_error(path, "migrate", e);
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(fail)?;
@@ -51,8 +69,8 @@ pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<()> {
         )
         .with_hint("install the newer Octopoid; nothing was changed"));
     }
-    for (index, (name, text)) in MIGRATIONS.iter().enumerate() {
-        let text = statements(text);
+    for (index, (name, text, matrix)) in MIGRATIONS.iter().enumerate() {
+        let text = text.replace("--matrix", &matrix());
         let checksum = to_hex(&Sha256::digest(&text));
         match done.get(index) {
             Some((_, seen)) if *seen == checksum => {}
@@ -76,6 +94,18 @@ pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<()> {
                     .map_err(fail)?;
             }
         }
+    }
+    let dangling: i64 = transaction
+        .query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |r| r.get(0))
+        .map_err(fail)?;
+    if dangling > 0 {
+        return Err(Error::new(
+            ErrorCode::Internal,
+            format!(
+                "{dangling} rows of {} refer to nothing; it was not migrated",
+                path.display()
+            ),
+        ));
     }
     transaction
         .pragma_update(None, "user_version", MIGRATIONS.len())

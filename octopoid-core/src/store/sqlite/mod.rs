@@ -1,9 +1,6 @@
 //! SQLite: one writer thread with group commit, readers beside it.
 
-mod load;
 mod migrate;
-mod row;
-mod write;
 mod writer;
 
 use std::{
@@ -13,15 +10,25 @@ use std::{
 };
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OpenFlags, config::DbConfig};
+use rusqlite::{
+    Connection, OpenFlags, ToSql,
+    config::DbConfig,
+    types::{ToSqlOutput, ValueRef},
+};
 
-use super::{Decide, Footprint, QueueCount, Snapshot, Spent, Store};
+use super::{
+    Decide, DecideRecords, Footprint, Imported, QueueCount, Spent, Store, TakeLine,
+    sql::{self, Answer, Sql, Stop, Value, load},
+};
 use crate::{
     clock::Timestamp,
     error::{Error, ErrorCode, Result},
     id::{Scope, TaskId},
     lifecycle::Change,
-    model::{Attempt, Blocker, Event, Message, QueueKind, Review, Task, TaskFilter, TaskPage},
+    model::{
+        Attempt, Blocker, Event, Message, MessageFilter, MessagePage, Post, Record, RecordKey, RecordKind, Review,
+        Task, TaskFilter, TaskPage,
+    },
 };
 use writer::Writer;
 
@@ -89,7 +96,7 @@ impl SqliteStore {
 
     async fn read<T: Send + 'static>(
         &self,
-        query: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        query: impl FnOnce(&mut dyn Sql) -> Answer<T> + Send + 'static,
     ) -> Result<T> {
         let (path, readers) = (self.path.clone(), Arc::clone(&self.readers));
         let work = move || {
@@ -99,7 +106,7 @@ impl SqliteStore {
                 Some(connection) => connection,
                 None => connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(fail)?,
             };
-            let answer = query(&connection).map_err(fail)?;
+            let answer = query(&mut Statements(&connection)).map_err(|stop| told(&path, "read", stop))?;
             let mut idle = readers.lock().unwrap_or_else(PoisonError::into_inner);
             if idle.len() < IDLE_READERS {
                 idle.push(connection);
@@ -110,74 +117,126 @@ impl SqliteStore {
             .await
             .map_err(|e| Error::new(ErrorCode::Internal, format!("a database reader stopped: {e}")))?
     }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut dyn Sql) -> Answer<T> + Send + 'static,
+    ) -> Result<T> {
+        self.writer.run(move |tx| work(&mut Statements(tx))).await
+    }
+}
+
+/// What a request is told when it was not answered.
+fn told(path: &Path, action: &str, stop: Stop) -> Error {
+    match stop {
+        Stop::Refused(error) => error,
+        Stop::Sqlite(error) => store_error(path, action, error),
+        Stop::Malformed(what) => Error::new(
+            ErrorCode::Internal,
+            format!("cannot {action} {}: {what}", path.display()),
+        ),
+        #[cfg(feature = "postgres")]
+        Stop::Postgres(error) => Error::new(ErrorCode::Internal, error.to_string()),
+    }
+}
+
+/// A connection as the shared statements see it.
+struct Statements<'a>(&'a Connection);
+
+impl ToSql for Value {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(match self {
+            Self::Null => ToSqlOutput::Borrowed(ValueRef::Null),
+            Self::Int(n) => ToSqlOutput::Borrowed(ValueRef::Integer(*n)),
+            Self::Real(n) => ToSqlOutput::Borrowed(ValueRef::Real(*n)),
+            Self::Text(text) => ToSqlOutput::Borrowed(ValueRef::Text(text.as_bytes())),
+        })
+    }
+}
+
+impl sql::Row for rusqlite::Row<'_> {
+    fn text(&self, column: usize) -> Answer<Option<&str>> {
+        let value = self.get_ref(column)?;
+        value
+            .as_str_or_null()
+            .map_err(|e| Stop::Malformed(format!("column {column} of a row: {e}")))
+    }
+    fn int(&self, column: usize) -> Answer<Option<i64>> {
+        Ok(self.get(column)?)
+    }
+    fn real(&self, column: usize) -> Answer<Option<f64>> {
+        Ok(self.get(column)?)
+    }
+}
+
+impl Sql for Statements<'_> {
+    fn query(&mut self, sql: &str, values: &[Value], each: &mut dyn FnMut(&dyn sql::Row) -> Answer<()>) -> Answer<()> {
+        let mut statement = self.0.prepare_cached(sql)?;
+        let mut rows = statement.query(rusqlite::params_from_iter(values))?;
+        while let Some(row) = rows.next()? {
+            each(row)?;
+        }
+        Ok(())
+    }
+
+    fn execute(&mut self, sql: &str, values: &[Value]) -> Answer<u64> {
+        let mut statement = self.0.prepare_cached(sql)?;
+        let changed = statement.execute(rusqlite::params_from_iter(values))?;
+        Ok(u64::try_from(changed).unwrap_or(0))
+    }
+
+    fn batch(&mut self, sql: &str) -> Answer<()> {
+        Ok(self.0.execute_batch(sql)?)
+    }
 }
 
 #[async_trait]
 impl Store for SqliteStore {
-    async fn transact(&self, scope: &Scope, footprint: Footprint, decide: Decide) -> Result<Vec<Change>> {
+    async fn transact(&self, scope: &Scope, footprint: Footprint, mut decide: Decide) -> Result<Vec<Change>> {
         let scope = scope.clone();
-        self.writer
-            .run(move |tx| {
-                let snapshot: Snapshot = load::snapshot(tx, &scope, &footprint)?;
-                let changes = decide(&snapshot).map_err(writer::Stop::Refused)?;
-                for change in &changes {
-                    write::change(tx, change)?;
-                }
-                if let (
-                    Footprint::New {
-                        key: Some((key, fingerprint)),
-                        ..
-                    },
-                    Some(change),
-                ) = (&footprint, changes.first())
-                {
-                    write::idempotency(tx, &scope, key, fingerprint, &change.after)?;
-                }
-                Ok(changes)
-            })
+        self.write(move |c| sql::transact(c, &scope, &footprint, &mut *decide))
             .await
     }
 
-    async fn delete(&self, scope: &Scope, id: &TaskId, by: &str, now: Timestamp) -> Result<()> {
+    async fn delete(&self, scope: &Scope, id: &TaskId, by: &str, force: bool, now: Timestamp) -> Result<()> {
         let (scope, id, by) = (scope.clone(), id.clone(), by.to_owned());
-        self.writer
-            .run(move |tx| {
-                let snapshot = load::snapshot(
-                    tx,
-                    &scope,
-                    &Footprint::Task {
-                        id: id.clone(),
-                        new_blockers: None,
-                    },
-                )?;
-                let task = snapshot
-                    .task
-                    .ok_or_else(|| writer::Stop::Refused(Error::not_found("task", &id)))?;
-                let refused = |message: String, hint: String| {
-                    Err(writer::Stop::Refused(
-                        Error::new(ErrorCode::IllegalTransition, message).with_hint(hint),
-                    ))
-                };
-                if task.claim_token.is_some() {
-                    return refused(
-                        format!("task {id} is being worked on"),
-                        format!("`octopoid cancel {id}` first"),
-                    );
+        self.write(move |c| sql::delete(c, &scope, &id, &by, force, now)).await
+    }
+
+    async fn update(&self, keys: Vec<RecordKey>, mut decide: DecideRecords, now: Timestamp) -> Result<Vec<Record>> {
+        self.write(move |c| sql::update(c, &keys, &mut *decide, now)).await
+    }
+
+    async fn post(&self, scope: &Scope, post: Post, now: Timestamp) -> Result<Message> {
+        let scope = scope.clone();
+        self.write(move |c| sql::post(c, &scope, &post, now)).await
+    }
+
+    async fn import(&self, lines: Vec<String>, dry_run: bool) -> Result<Imported> {
+        let tried = Arc::new(Mutex::new(None));
+        let seen = Arc::clone(&tried);
+        let outcome = self
+            .write(move |c| {
+                let done = sql::import(c, &lines)?;
+                if !dry_run {
+                    return Ok(done);
                 }
-                let waiting = snapshot
-                    .dependents
-                    .iter()
-                    .find(|d| d.kind() != QueueKind::Done && task.kind() != QueueKind::Done);
-                if let Some(dependent) = waiting {
-                    return refused(
-                        format!("task {} waits for {id}", dependent.id),
-                        format!("`octopoid edit {} --after …` gives it other blockers", dependent.id),
-                    );
-                }
-                write::delete(tx, &task, &by, now)?;
-                Ok(())
+                *seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
+                Err(Stop::Refused(Error::new(ErrorCode::Internal, "tried only")))
             })
-            .await
+            .await;
+        let tried = tried.lock().unwrap_or_else(PoisonError::into_inner).take();
+        tried.map_or(outcome, Ok)
+    }
+
+    async fn export(&self, mut take: TakeLine) -> Result<()> {
+        self.read(move |c| {
+            c.execute("BEGIN", &[])?;
+            let done = sql::export(c, &mut |line| Ok(take(line)?));
+            c.execute("COMMIT", &[])?;
+            done
+        })
+        .await
     }
 
     async fn task(&self, scope: &Scope, id: &TaskId) -> Result<Option<Task>> {
@@ -187,12 +246,16 @@ impl Store for SqliteStore {
 
     async fn list(&self, scope: &Scope, filter: &TaskFilter) -> Result<TaskPage> {
         let (scope, filter) = (scope.clone(), filter.clone());
-        self.read(move |c| load::list(c, &scope, &filter)).await
+        self.read(move |c| sql::list(c, &scope, &filter)).await
     }
 
     async fn counts(&self, scope: &Scope) -> Result<Vec<QueueCount>> {
         let scope = scope.clone();
         self.read(move |c| load::counts(c, &scope)).await
+    }
+
+    async fn totals(&self) -> Result<Vec<(Scope, QueueCount)>> {
+        self.read(move |c| load::totals(c)).await
     }
 
     async fn blockers(&self, scope: &Scope, id: &TaskId) -> Result<Vec<Blocker>> {
@@ -202,14 +265,7 @@ impl Store for SqliteStore {
 
     async fn blockers_of(&self, scope: &Scope, ids: &[TaskId]) -> Result<Vec<(TaskId, Blocker)>> {
         let (scope, ids) = (scope.clone(), ids.to_vec());
-        self.read(move |c| {
-            let mut all = Vec::new();
-            for id in ids {
-                all.extend(load::blockers(c, &scope, &id)?.into_iter().map(|b| (id.clone(), b)));
-            }
-            Ok(all)
-        })
-        .await
+        self.read(move |c| load::blockers_of(c, &scope, &ids)).await
     }
 
     async fn attempts(&self, scope: &Scope, id: &TaskId) -> Result<Vec<Attempt>> {
@@ -233,9 +289,24 @@ impl Store for SqliteStore {
             .await
     }
 
-    async fn claimed(&self, scope: &Scope, expired_by: Option<Timestamp>) -> Result<Vec<Task>> {
+    async fn last_event(&self, scope: &Scope) -> Result<i64> {
         let scope = scope.clone();
-        self.read(move |c| load::claimed(c, &scope, expired_by)).await
+        self.read(move |c| load::last_event(c, &scope)).await
+    }
+
+    async fn claimed(&self, scope: &Scope) -> Result<Vec<Task>> {
+        let scope = scope.clone();
+        self.read(move |c| load::claimed(c, &scope)).await
+    }
+
+    async fn overdue(&self, scope: Option<&Scope>, now: Timestamp) -> Result<Vec<Task>> {
+        let scope = scope.cloned();
+        self.read(move |c| load::overdue(c, scope.as_ref(), now)).await
+    }
+
+    async fn scopes_of(&self, id: &str) -> Result<Vec<Scope>> {
+        let id = id.to_owned();
+        self.read(move |c| load::scopes_of(c, &id)).await
     }
 
     async fn next_retry(&self, scope: &Scope, after: Timestamp) -> Result<Option<Timestamp>> {
@@ -246,5 +317,20 @@ impl Store for SqliteStore {
     async fn spent(&self, scope: &Scope, task: Option<&TaskId>, since: Timestamp) -> Result<Spent> {
         let (scope, task) = (scope.clone(), task.cloned());
         self.read(move |c| load::spent(c, &scope, task.as_ref(), since)).await
+    }
+
+    async fn records(&self, place: Option<&str>, kind: RecordKind, id: Option<&str>) -> Result<Vec<Record>> {
+        let (place, id) = (place.map(str::to_owned), id.map(str::to_owned));
+        self.read(move |c| sql::records(c, place.as_deref(), kind, id.as_deref()))
+            .await
+    }
+
+    async fn message_page(&self, scope: &Scope, filter: MessageFilter) -> Result<MessagePage> {
+        let scope = scope.clone();
+        self.read(move |c| sql::message_page(c, &scope, &filter)).await
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.read(move |c| load::ping(c)).await
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::oneshot;
 
-use super::store_error;
+use super::{Answer as Outcome, Stop, told};
 use crate::error::{Error, ErrorCode, Result};
 
 /// Requests that share one commit, at most.
@@ -18,20 +18,6 @@ const BATCH: usize = 512;
 
 /// How long a batch waits for as many requests as the last one had.
 const GATHER: Duration = Duration::from_micros(300);
-
-/// Why a request was not written.
-pub(super) enum Stop {
-    /// It was refused; nothing is wrong with the database.
-    Refused(Error),
-    /// The database failed.
-    Failed(rusqlite::Error),
-}
-
-impl From<rusqlite::Error> for Stop {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Failed(error)
-    }
-}
 
 /// Tells the sender the answer, once the batch is on the disk or has failed.
 type Answer = Box<dyn FnOnce(Option<&rusqlite::Error>) + Send>;
@@ -70,21 +56,20 @@ impl Writer {
     /// Runs `work` in the next batch and waits until its result is durable.
     pub(super) async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> std::result::Result<T, Stop> + Send + 'static,
+        work: impl FnOnce(&Connection) -> Outcome<T> + Send + 'static,
     ) -> Result<T> {
         let (reply, answer) = oneshot::channel();
         let path = self.path.clone();
         let job: Job = Box::new(move |place| {
             let result = match place {
                 Ok(savepoint) => work(savepoint),
-                Err(error) => Err(Stop::Failed(same(error))),
+                Err(error) => Err(Stop::Sqlite(same(error))),
             };
             let keep = result.is_ok();
             let tell: Answer = Box::new(move |commit_error| {
                 let result = match (result, commit_error) {
-                    (Err(Stop::Refused(error)), _) => Err(error),
-                    (Err(Stop::Failed(error)), _) => Err(store_error(&path, "write", error)),
-                    (Ok(_), Some(error)) => Err(store_error(&path, "write", same(error))),
+                    (Err(stop), _) => Err(told(&path, "write", stop)),
+                    (Ok(_), Some(error)) => Err(told(&path, "write", Stop::Sqlite(same(error)))),
                     (Ok(value), None) => Ok(value),
                 };
                 // The sender may have gone away; the write stands all the same.

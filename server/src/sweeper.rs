@@ -1,0 +1,63 @@
+//! Housekeeping: leases that ran out, orchestrators that are silent, proposals whose time is over. Any number of servers
+//! may do it at once; each change is decided again inside its transaction.
+
+use std::{collections::HashMap, time::Duration};
+
+use octopoid_core::{ErrorCode, Result, engine::registry::Registry, id::Scope, lifecycle::Command};
+use tokio::sync::watch;
+
+/// Time between two looks for what is not urgent.
+const SELDOM: Duration = Duration::from_secs(20);
+
+pub(crate) async fn run(registry: Registry, every: Duration, mut stopping: watch::Receiver<bool>) {
+    let mut last = tokio::time::Instant::now();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(every) => {}
+            _ = stopping.changed() => return,
+        }
+        if let Err(error) = leases(&registry).await {
+            tracing::error!(%error, "leases could not be swept; tried again");
+        }
+        if last.elapsed() >= SELDOM {
+            last = tokio::time::Instant::now();
+            for done in [
+                registry.mark_stale_orchestrators().await,
+                registry.expire_actions().await,
+            ] {
+                if let Err(error) = done {
+                    tracing::error!(%error, "housekeeping failed; tried again");
+                }
+            }
+        }
+    }
+}
+
+async fn leases(registry: &Registry) -> Result<()> {
+    let overdue = registry.store().overdue(None, registry.now()).await?;
+    let mut engines: HashMap<Scope, octopoid_core::engine::Engine> = HashMap::new();
+    for task in overdue {
+        let engine = match engines.get(&task.scope) {
+            Some(engine) => engine.clone(),
+            None => {
+                let engine = registry.engine(&task.scope).await?;
+                engines.insert(task.scope.clone(), engine.clone());
+                engine
+            }
+        };
+        match engine.apply(&task.id, Command::Expire).await {
+            Ok(_) => {
+                metrics::counter!("octopoid_leases_expired_total").increment(1);
+                tracing::info!(task = %task.id, scope = %task.scope, "its lease ran out");
+            }
+            // Renewed, handed in or swept by another server since it was listed.
+            Err(e)
+                if matches!(
+                    e.code(),
+                    ErrorCode::IllegalTransition | ErrorCode::VersionConflict | ErrorCode::NotFound
+                ) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
