@@ -230,6 +230,50 @@ pub(crate) enum Command {
     /// Look for what is missing or wrong, with its repair.
     #[command(after_help = "Example:\n  octopoid doctor")]
     Doctor,
+    /// Send what waits for the server, refresh the copy, and tell what was dropped and why.
+    #[command(after_help = "Example:\n  octopoid sync")]
+    Sync,
+    /// Serve this queue, or a new one, to many machines over HTTP.
+    #[command(
+        after_help = "Examples:\n  octopoid serve --default-scope default\n  octopoid serve --listen 0.0.0.0:8787 --database postgres://octopoid@db/octopoid --admin-token SECRET"
+    )]
+    Serve(Box<octopoid_server::Config>),
+    /// Make, list, change and revoke the keys of a server.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  octopoid key create --scope web --name vm-001 --server https://octopoid.example.org\n  octopoid key list --database sqlite:octopoid.db"
+    )]
+    Key(Key),
+    /// Write every task, attempt and event as lines of JSON.
+    #[command(after_help = "Example:\n  octopoid export --out backup.jsonl")]
+    Export {
+        /// Where to; standard output when not given.
+        #[arg(long, value_name = "F")]
+        out: Option<PathBuf>,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Read an export; all of it, or nothing.
+    #[command(after_help = "Example:\n  octopoid import backup.jsonl --dry-run")]
+    Import {
+        /// The export; `-` is standard input.
+        file: PathBuf,
+        /// Only tell what would be written.
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Take over the tasks of an older installation; nothing is written there.
+    #[command(after_help = "Example:\n  octopoid migrate --from ../old-checkout --dry-run")]
+    Migrate {
+        /// The folder of the older installation; this project's when not given.
+        #[arg(long, value_name = "DIR")]
+        from: Option<PathBuf>,
+        /// Only tell what would be written.
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Print a completion script for a shell.
     #[command(
         after_help = "Example:\n  octopoid completions bash > ~/.local/share/bash-completion/completions/octopoid"
@@ -255,6 +299,58 @@ pub(crate) enum Format {
     Text,
     /// As a task file.
     Md,
+}
+
+/// Which database: a server's by its address, or a database itself; this project's when neither is given.
+#[derive(Debug, Args)]
+pub(crate) struct Place {
+    /// A server; the admin token comes from OCTOPOID_ADMIN_TOKEN.
+    #[arg(long, value_name = "URL", conflicts_with = "database")]
+    pub(crate) server: Option<String>,
+    /// The database itself: sqlite:FILE or postgres://…
+    #[arg(long, value_name = "URL", env = "OCTOPOID_DATABASE_URL", hide_env_values = true)]
+    pub(crate) database: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Key {
+    /// Make a key; its secret is printed this once.
+    #[command(after_help = "Example:\n  octopoid key create --scope web --name vm-001")]
+    Create {
+        /// What it opens.
+        #[arg(long, value_name = "S")]
+        scope: Scope,
+        /// What people call it.
+        #[arg(long, value_name = "N")]
+        name: String,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// List keys without their secrets.
+    #[command(after_help = "Example:\n  octopoid key list --scope web")]
+    List {
+        /// Only this scope's.
+        #[arg(long, value_name = "S")]
+        scope: Option<Scope>,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Make a key worthless.
+    #[command(after_help = "Example:\n  octopoid key revoke key-1a2b3c4d5e6f")]
+    Revoke {
+        /// The key's id, not its secret.
+        id: String,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Give a key a new secret; the old one is worthless from then on.
+    #[command(after_help = "Example:\n  octopoid key rotate key-1a2b3c4d5e6f")]
+    Rotate {
+        /// The key's id, not its secret.
+        id: String,
+        #[command(flatten)]
+        place: Place,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -21,7 +21,10 @@ pub fn run(args: Vec<OsString>) -> u8 {
         Err(error) => return usage(&error, wants_json),
     };
     let output = Output::new(&cli.global);
-    start_log(cli.global.verbose);
+    match &cli.command {
+        cli::Command::Serve(config) => octopoid_server::start_logging(config.log_format),
+        _ => start_log(cli.global.verbose),
+    }
     match command::run(cli, &output) {
         Ok(code) => code,
         Err(error) => {

@@ -16,6 +16,9 @@ macro_rules! error_codes {
             /// The word used in JSON, on the wire and as the anchor in `docs/errors.md`.
             pub const fn as_str(self) -> &'static str { match self { $(ErrorCode::$name => $str,)+ } }
 
+            /// The code that is written so.
+            pub fn parse(text: &str) -> Option<Self> { Self::ALL.iter().copied().find(|c| c.as_str() == text) }
+
             /// The HTTP status that carries this code.
             pub const fn http_status(self) -> u16 { match self { $(ErrorCode::$name => $http,)+ } }
 

@@ -21,6 +21,7 @@ mod error;
 
 pub mod agent;
 pub mod backend;
+pub mod client;
 pub mod clock;
 pub mod config;
 pub mod engine;
@@ -29,6 +30,7 @@ pub mod git;
 pub mod id;
 pub mod lifecycle;
 pub mod model;
+pub mod offline;
 pub mod orchestrator;
 pub mod prompt;
 pub mod queue;

@@ -27,6 +27,9 @@ const SAME_FLOOR: &[(&str, &str)] = &[
     ("lifecycle", "flow"),   // a transition follows its flow
     ("config", "flow"),      // flows are files of the project
     ("config", "lifecycle"), // limits are settings
+    ("client", "backend"),   // a server is a backend
+    ("offline", "backend"),  // and so is one that is not always there
+    ("offline", "client"),   // which it asks first
 ];
 
 fn root() -> PathBuf {

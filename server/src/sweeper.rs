@@ -6,6 +6,8 @@ use std::{collections::HashMap, time::Duration};
 use octopoid_core::{ErrorCode, Result, engine::registry::Registry, id::Scope, lifecycle::Command};
 use tokio::sync::watch;
 
+/// How long an idempotency key is remembered: longer than any client is offline, in milliseconds.
+const KEYS_KEPT: i64 = 30 * 24 * 3600 * 1000;
 /// Time between two looks for what is not urgent.
 const SELDOM: Duration = Duration::from_secs(20);
 
@@ -21,6 +23,10 @@ pub(crate) async fn run(registry: Registry, every: Duration, mut stopping: watch
         }
         if last.elapsed() >= SELDOM {
             last = tokio::time::Instant::now();
+            let before = octopoid_core::clock::Timestamp(registry.now().0 - KEYS_KEPT);
+            if let Err(error) = registry.store().forget_keys(before).await {
+                tracing::error!(%error, "old idempotency keys could not be forgotten; tried again");
+            }
             for done in [
                 registry.mark_stale_orchestrators().await,
                 registry.expire_actions().await,

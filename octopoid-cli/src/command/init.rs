@@ -12,14 +12,14 @@ use crate::{
 };
 
 pub(crate) fn run(args: &cli::Init, global: &Global, output: &Output) -> Result<u8, Error> {
-    if args.server.is_some() {
-        return Err(Error::invalid("--server is not available in this version")
-            .with_hint("use --local: the tasks are kept in this repository"));
-    }
     let request = InitRequest {
         scope: args.scope.clone(),
         cluster: args.cluster.clone(),
         machine_id: args.machine_id.clone(),
+        server: args.server.clone(),
+        api_key: std::env::var("OCTOPOID_API_KEY")
+            .ok()
+            .filter(|k| args.server.is_some() && !k.is_empty()),
         agent: args.agent.clone(),
         force: args.force,
     };
@@ -48,6 +48,9 @@ pub(crate) fn run(args: &cli::Init, global: &Global, output: &Output) -> Result<
         None => {
             output.message("No test command was found; set repo.test in .octopoid/config.yaml, or everything passes.")
         }
+    }
+    if let Some(server) = &done.server {
+        output.message(&format!("The tasks are kept at {server}."));
     }
     output.message("Next: octopoid enqueue \"what should change\", then octopoid start");
     Ok(0)

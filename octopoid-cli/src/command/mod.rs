@@ -1,7 +1,9 @@
 //! One file for each family of commands; this one only hands over.
 
+mod admin;
 mod attempt;
 mod doctor;
+mod fleet;
 mod init;
 mod inspect;
 mod service;
@@ -54,6 +56,12 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<u8, Error> {
         Command::Config(config) => settings::config(&config, global, output),
         Command::Report(args) => attempt::report(args, output),
         Command::Doctor => narrow(doctor::run(global, output)),
+        Command::Sync => narrow(fleet::sync(global, output)),
+        Command::Serve(config) => wide(fleet::serve(*config)),
+        Command::Key(key) => narrow(admin::key(key, global, output)),
+        Command::Export { out, place } => narrow(admin::export(out, place, global, output)),
+        Command::Import { file, dry_run, place } => narrow(admin::import(file, dry_run, place, global, output)),
+        Command::Migrate { from, dry_run } => narrow(fleet::migrate(from, dry_run, global, output)),
         Command::Completions { shell } => settings::completions(shell, output),
         Command::Man => settings::man(output),
         Command::ScriptedAgent { script } => attempt::scripted(&script),

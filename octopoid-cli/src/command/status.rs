@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use octopoid_core::{
     Error,
+    backend::Reach,
     clock::Timestamp,
     config::Paths,
     orchestrator::{DaemonInfo, Journal, Orchestrator},
@@ -20,7 +21,25 @@ pub(crate) async fn run(global: &Global, output: &Output) -> Result<u8, Error> {
     let octopoid = open(global)?;
     let paths = Paths::new(octopoid.root());
     let now = octopoid.backend().now();
+    let begun = std::time::Instant::now();
     let status = octopoid.status().await?;
+    let took = begun.elapsed();
+    let reach = octopoid.reach();
+    let server = match &reach {
+        Reach::Local => None,
+        Reach::Online { url, waiting, dropped } => Some(json!({
+            "url": url, "connected": true, "latency_ms": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            "outbox": waiting, "dropped": dropped,
+        })),
+        Reach::Offline {
+            url,
+            since,
+            waiting,
+            dropped,
+        } => Some(json!({
+            "url": url, "connected": false, "offline_since": since, "outbox": waiting, "dropped": dropped,
+        })),
+    };
     let journal = if paths.journal_db().exists() {
         Some(Journal::open(&paths.journal_db())?)
     } else {
@@ -91,8 +110,9 @@ pub(crate) async fn run(global: &Global, output: &Output) -> Result<u8, Error> {
         .map(|c| (c.queue.to_string(), json!(c.count)))
         .collect();
     output.json(&json!({
-        "mode": "local",
-        "store": paths.state_db(),
+        "mode": if matches!(reach, Reach::Local) { "local" } else { "remote" },
+        "store": matches!(reach, Reach::Local).then(|| paths.state_db()),
+        "server": server,
         "scope": octopoid.settings().config.scope,
         "daemon": daemon.as_ref().map(|d| json!({ "pid": d.process.pid, "started_at": d.started_at, "last_tick": d.last_tick })),
         "paused": pause,
@@ -105,11 +125,30 @@ pub(crate) async fn run(global: &Global, output: &Output) -> Result<u8, Error> {
         "stalled": stalled,
     }))?;
     if !output.is_json() {
-        output.text(&format!(
-            "{} local store {}",
-            output.paint(Tone::Good, "✓"),
-            paths.shown(&paths.state_db())
-        ))?;
+        match &reach {
+            Reach::Local => output.text(&format!(
+                "{} local store {}",
+                output.paint(Tone::Good, "✓"),
+                paths.shown(&paths.state_db())
+            ))?,
+            Reach::Online { url, .. } => output.text(&format!(
+                "{} Connected to server {url} ({} ms)",
+                output.paint(Tone::Good, "✓"),
+                took.as_millis()
+            ))?,
+            Reach::Offline { url, since, .. } => output.text(&format!(
+                "{} offline since {since}: {url} cannot be reached; what follows is the last that was seen",
+                output.paint(Tone::Warn, "!")
+            ))?,
+        }
+        if let Reach::Online { waiting, dropped, .. } | Reach::Offline { waiting, dropped, .. } = &reach
+            && waiting + dropped > 0
+        {
+            output.text(&format!(
+                "{} {waiting} requests wait for the server, {dropped} were dropped (`octopoid sync` tells)",
+                output.paint(Tone::Warn, "!")
+            ))?;
+        }
         match &daemon {
             Some(d) => {
                 let tick = d.last_tick.map_or("has not looked at the queue yet".to_owned(), |at| {

@@ -197,6 +197,13 @@ pub(super) fn load(paths: &Paths, env: Env<'_>) -> Result<Config> {
         pick.origins.insert("server.url".into(), "OCTOPOID_SERVER_URL".into());
         url = Some(value);
     }
+    if mode == Mode::Remote && url.is_none() {
+        return Err(bad(
+            &base.name,
+            line_of(&base.text, "mode"),
+            "server.url: is missing; mode: remote needs the server's address (or OCTOPOID_SERVER_URL)",
+        ));
+    }
     let cluster = pick
         .get("server.cluster", |c| text(c.server.cluster.as_ref()))
         .unwrap_or_else(|| "local".into());

@@ -127,6 +127,23 @@ pub struct Config {
     pub origins: BTreeMap<String, String>,
 }
 
+/// The scope's key: `OCTOPOID_API_KEY`, else the file `credentials`.
+pub fn api_key(paths: &Paths, env: Env<'_>) -> Result<Option<String>> {
+    if let Some(key) = env("OCTOPOID_API_KEY") {
+        return Ok(Some(key.trim().to_owned()));
+    }
+    let file = paths.credentials();
+    if !file.is_file() {
+        return Ok(None);
+    }
+    let text = read_text(&file)?;
+    let key = text
+        .lines()
+        .map(str::trim)
+        .find(|l| !l.is_empty() && !l.starts_with('#'));
+    Ok(key.map(|k| k.strip_prefix("api_key:").unwrap_or(k).trim().to_owned()))
+}
+
 impl Config {
     /// The limits that the lifecycle applies.
     pub fn lifecycle_limits(&self) -> Limits {
@@ -135,6 +152,12 @@ impl Config {
             rejections: self.limits.rejections,
             ..Limits::default()
         }
+    }
+
+    /// Time between two signs of life.
+    pub fn heartbeat(&self) -> std::time::Duration {
+        std::time::Duration::try_from_secs_f64(self.orchestrator.heartbeat_seconds)
+            .unwrap_or(std::time::Duration::from_secs(30))
     }
 
     /// Length of a lease.

@@ -57,6 +57,21 @@ impl Paths {
     pub fn journal_db(&self) -> PathBuf {
         self.runtime().join("orchestrator.db")
     }
+    /// Requests that wait for a server.
+    pub fn outbox_db(&self) -> PathBuf {
+        self.runtime().join("outbox.db")
+    }
+
+    /// Copies of tasks that were seen on the server.
+    pub fn cache_db(&self) -> PathBuf {
+        self.runtime().join("cache.db")
+    }
+
+    /// The key of the scope; readable by its owner only.
+    pub fn credentials(&self) -> PathBuf {
+        self.dir().join("credentials")
+    }
+
     /// `runtime/daemon.json`: which process is the orchestrator.
     pub fn daemon_json(&self) -> PathBuf {
         self.runtime().join("daemon.json")

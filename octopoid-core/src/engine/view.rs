@@ -329,6 +329,13 @@ impl Engine {
     }
 }
 
+impl TaskView {
+    /// A task without what belongs to it.
+    pub(crate) fn of(task: Task, blocked_by: Vec<TaskId>) -> Self {
+        view(task, blocked_by)
+    }
+}
+
 fn view(task: Task, blocked_by: Vec<TaskId>) -> TaskView {
     TaskView {
         blocked: task.is_blocked(),

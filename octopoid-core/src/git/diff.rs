@@ -91,6 +91,21 @@ impl Repo {
         })
     }
 
+    /// The newest commit of `base..head` with `line` in its message, among at most `limit`.
+    pub fn find_message(&self, base: Option<&str>, head: &str, line: &str, limit: usize) -> Result<Option<String>> {
+        let repo = self.open()?;
+        for found in self.log(base, head, limit)? {
+            let commit = repo
+                .find_commit(oid(&found.sha)?)
+                .map_err(|e| failed("read a commit", &e))?;
+            let message = String::from_utf8_lossy(commit.message_bytes()).into_owned();
+            if message.lines().any(|l| l.trim() == line) {
+                return Ok(Some(found.sha));
+            }
+        }
+        Ok(None)
+    }
+
     /// The commits of `base..head`, newest first, at most `limit`.
     pub fn log(&self, base: Option<&str>, head: &str, limit: usize) -> Result<Vec<LogLine>> {
         let repo = self.open()?;

@@ -169,6 +169,20 @@ impl Repo {
             .cloned())
     }
 
+    /// The address of a remote; none when there is no such remote.
+    pub fn remote_url(&self, remote: &str) -> Result<Option<String>> {
+        let repo = self.open()?;
+        let found = repo.find_remote(remote);
+        Ok(found.ok().and_then(|r| r.url().ok().map(str::to_owned)))
+    }
+
+    /// Whether the commit is in this repository.
+    pub fn has_commit(&self, sha: &str) -> Result<bool> {
+        let repo = self.open()?;
+        let id = oid(sha)?;
+        Ok(repo.find_commit(id).is_ok())
+    }
+
     /// The tip of a local branch; none when it does not exist.
     pub fn branch_tip(&self, branch: &str) -> Result<Option<String>> {
         self.reference_tip(&format!("refs/heads/{branch}"))

@@ -10,6 +10,13 @@ use std::{
 use super::Repo;
 use crate::error::{Error, ErrorCode, Result};
 
+/// Where shared commits have their names.
+const SHARED: &str = "refs/octopoid/work";
+
+fn shared_ref(task: &str, sha: &str) -> String {
+    format!("{SHARED}/{task}/{sha}")
+}
+
 /// How long one exchange with a remote may take.
 const PATIENCE: Duration = Duration::from_secs(180);
 
@@ -59,6 +66,52 @@ impl Repo {
             };
         }
         self.verify_pushed(remote, &full, sha).map(|()| true)
+    }
+
+    /// Pushes a commit under a name of its own, so that every machine of the pool can have it.
+    pub fn share(&self, remote: &str, task: &str, sha: &str) -> Result<()> {
+        let full = shared_ref(task, sha);
+        self.program(
+            &["push", "--quiet", remote, &format!("{sha}:{full}")],
+            &format!("push {sha} to {remote}"),
+        )?;
+        self.verify_pushed(remote, &full, sha)
+    }
+
+    /// Fetches a commit that another machine shared.
+    pub fn fetch_shared(&self, remote: &str, task: &str, sha: &str) -> Result<()> {
+        let full = shared_ref(task, sha);
+        let kept = format!("refs/octopoid/keep/{task}/shared-{sha}");
+        self.program(
+            &[
+                "fetch",
+                "--quiet",
+                "--no-tags",
+                "--no-auto-maintenance",
+                remote,
+                &format!("{full}:{kept}"),
+            ],
+            &format!("fetch {sha} from {remote}"),
+        )
+        .map(|_| ())
+    }
+
+    /// Removes the names of a task's shared commits from the remote.
+    pub fn unshare(&self, remote: &str, task: &str) -> Result<()> {
+        let pattern = format!("{SHARED}/{task}/*");
+        let there = self.program(&["ls-remote", remote, &pattern], &format!("read {pattern} of {remote}"))?;
+        let gone: Vec<String> = there
+            .lines()
+            .filter_map(|line| line.split_whitespace().nth(1))
+            .map(|name| format!(":{name}"))
+            .collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let mut args = vec!["push", "--quiet", remote];
+        args.extend(gone.iter().map(String::as_str));
+        self.program(&args, &format!("remove {pattern} from {remote}"))
+            .map(|_| ())
     }
 
     fn verify_pushed(&self, remote: &str, full: &str, sha: &str) -> Result<()> {

@@ -81,6 +81,23 @@ impl Context {
         }
     }
 
+    /// Where the repository comes from, without anything secret in it.
+    pub(super) fn repo_url(&self) -> String {
+        let url = self
+            .remote
+            .as_deref()
+            .and_then(|remote| self.repo.remote_url(remote).ok().flatten());
+        match url {
+            Some(url) => match (url.split_once("://"), url.split_once('@')) {
+                (Some((scheme, rest)), Some(_)) => {
+                    format!("{scheme}://{}", rest.rsplit_once('@').map_or(rest, |(_, host)| host))
+                }
+                _ => url,
+            },
+            None => "local".to_owned(),
+        }
+    }
+
     /// Runs blocking git work on its own thread.
     pub(super) async fn git<T: Send + 'static>(
         &self,
@@ -139,6 +156,7 @@ impl Context {
 
     /// Applies a command of a claim; a boundary of the crash tests on both sides.
     pub(super) async fn apply(&self, run: &Run, command: Command) -> Result<Task> {
+        self.share(&run.task, &command).await?;
         self.journal.boundary();
         let result = self.backend.apply(&run.task, command).await;
         self.journal.boundary();

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     agent::supervise,
+    backend::{Heartbeat, Reach},
     clock::Timestamp,
     error::{ErrorCode, Result},
     id::TaskId,
@@ -70,6 +71,9 @@ pub(super) struct Daemon {
     info: DaemonInfo,
     last_written: Option<Instant>,
     last_sweep: Option<Instant>,
+    last_beat: Option<Instant>,
+    /// Whether a person took this orchestrator out of service on the server.
+    in_service: bool,
 }
 
 impl Daemon {
@@ -91,6 +95,8 @@ impl Daemon {
             info,
             last_written: None,
             last_sweep: None,
+            last_beat: None,
+            in_service: true,
         }
     }
 
@@ -159,6 +165,7 @@ impl Daemon {
 
     /// Looks once: expires, claims what can be claimed, and tells how long nothing is expected to happen.
     async fn tick(&mut self) -> Result<Duration> {
+        self.beat().await?;
         self.keep_own_leases().await?;
         for id in self.cx.backend.expire().await? {
             tracing::warn!(task = %id, "its lease ran out");
@@ -176,7 +183,7 @@ impl Daemon {
         let mut pause = Duration::from_secs_f64(self.cx.config.orchestrator.tick_seconds);
         let snapshot = plan::Snapshot {
             now: self.cx.now(),
-            claims_paused: self.cx.journal.pause()?.is_some(),
+            claims_paused: self.cx.journal.pause()?.is_some() || !self.in_service,
             over_budget: self.over_budget().await?,
             agents: 0,
             max_agents: self.cx.config.orchestrator.max_agents,
@@ -195,10 +202,33 @@ impl Daemon {
                 }
             }
         }
+        if !matches!(self.cx.backend.reach(), Reach::Local) {
+            pause = pause.min(self.cx.config.heartbeat());
+        }
         if let Some(at) = self.cx.backend.next_deadline().await? {
             pause = pause.min(at.since(self.cx.now()).max(SOON));
         }
         Ok(pause)
+    }
+
+    /// A sign of life for the server, which also makes this orchestrator known there.
+    async fn beat(&mut self) -> Result<()> {
+        let due = self
+            .last_beat
+            .is_none_or(|at| at.elapsed() >= self.cx.config.heartbeat());
+        if matches!(self.cx.backend.reach(), Reach::Local) || !due {
+            return Ok(());
+        }
+        let server = &self.cx.config.server;
+        let beat = Heartbeat {
+            cluster: server.cluster.clone(),
+            machine_id: server.machine_id.clone(),
+            repo_url: self.cx.repo_url(),
+            roles: self.cx.backend.rules().roles.clone().unwrap_or_default(),
+        };
+        self.in_service = self.cx.backend.heartbeat(&beat).await?;
+        self.last_beat = Some(Instant::now());
+        self.cx.share_pending().await
     }
 
     /// After a sleep of the machine: whoever still works and was not replaced goes on working.

@@ -28,7 +28,9 @@ impl Worker {
             tracing::warn!(task = %self.run.task, "the main checkout could not follow: {error}");
         }
         self.cx.journal.cleared(&format!("base:{}", self.task.branch))?;
-        self.advance(Some(sha.to_owned())).await
+        self.advance(Some(sha.to_owned())).await?;
+        self.unshare().await;
+        Ok(())
     }
 
     async fn follow(&self, before: &str, tip: &str) -> Result<()> {

@@ -54,6 +54,7 @@ impl Worker {
                 format!("task {} has nothing to land", self.run.task),
             )
         })?;
+        self.cx.need(&self.run.task, &head).await?;
         if let Some((failure, reason, evidence, on_fail)) = self.ask_scripts(&edge, &head).await? {
             return self
                 .fail_to(failure, reason, evidence, Default::default(), None, on_fail)
@@ -106,6 +107,9 @@ impl Worker {
             let base = self.cx.base_tip(&self.task.branch).await?;
             if let Some(merge) = self.merged_before(&base, head).await? {
                 return self.finish(&merge.base, &merge.sha).await;
+            }
+            if let Some(sha) = self.merged_elsewhere(&base).await? {
+                return self.finish(&base, &sha).await;
             }
             let candidate = match self.combine(&base, head).await? {
                 Merged::Clean(candidate) => candidate,

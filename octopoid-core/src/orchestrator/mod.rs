@@ -12,6 +12,7 @@ mod pool;
 mod prepare;
 mod reconcile;
 mod review;
+mod share;
 mod sweep;
 mod wake;
 mod work;

@@ -82,6 +82,9 @@ impl Worker {
         );
         let title = self.task.branch.clone();
         let first = self.attempt()?.number == 1;
+        if !first {
+            self.take_over_work(worktree).await?;
+        }
         self.cx
             .git(move |repo| {
                 if first {

@@ -18,6 +18,7 @@ impl Worker {
                 format!("task {} has nothing to review", self.run.task),
             )
         })?;
+        self.cx.need(&self.run.task, &head).await?;
         let worktree = self.cx.paths.review_worktree(&self.run.task, number);
         let dir = self.prepare_dir()?;
         let keep = format!("{}/review-{number}", self.run.task);

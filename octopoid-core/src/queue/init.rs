@@ -18,6 +18,10 @@ pub struct InitRequest {
     pub cluster: Option<String>,
     /// Second half of the orchestrator's id; goes to `local.yaml`.
     pub machine_id: Option<String>,
+    /// Where the server is; null keeps the tasks in the repository.
+    pub server: Option<String>,
+    /// The scope's key; goes to `credentials`.
+    pub api_key: Option<String>,
     /// Which program the agents are: `claude` or `command`.
     pub agent: Option<String>,
     /// Whether files that are there are written anew.
@@ -33,6 +37,8 @@ pub struct Initialised {
     pub base_branch: String,
     /// The test command that was found.
     pub test: Option<String>,
+    /// Where the server is; null when the tasks are kept in the repository.
+    pub server: Option<String>,
     /// Which program the agents are.
     pub agent: String,
     /// Files that were written.
@@ -89,14 +95,33 @@ pub fn init(dir: &Path, request: &InitRequest) -> Result<Initialised> {
     };
     let test = find_test(repo.root());
     let setup = find_setup(repo.root());
-    let mut config = String::from(
-        "# Octopoid's settings for this project; `octopoid config show --origin` shows all of them.\nmode: local\n",
+    let mode = if request.server.is_some() { "remote" } else { "local" };
+    let mut config = format!(
+        "# Octopoid's settings for this project; `octopoid config show --origin` shows all of them.\nmode: {mode}\n"
     );
-    if let Some(scope) = &request.scope {
+    // Other machines' folders may have other names; the scope is one.
+    let named = request.server.as_ref().and_then(|_| {
+        let name = repo.root().file_name()?.to_string_lossy().into_owned();
+        Scope::parse(&name).ok()
+    });
+    if let Some(scope) = request.scope.as_ref().or(named.as_ref()) {
         config.push_str(&format!("scope: {scope}\n"));
     }
+    if let Some(url) = &request.server
+        && !url.starts_with("http://")
+        && !url.starts_with("https://")
+    {
+        return Err(Error::invalid(format!("{url:?} is no server address"))
+            .with_hint("write it as https://octopoid.example.org"));
+    }
+    if request.server.is_some() || request.cluster.is_some() {
+        config.push_str("server:\n");
+    }
+    if let Some(url) = &request.server {
+        config.push_str(&format!("  url: {}\n", quoted(url)));
+    }
     if let Some(cluster) = &request.cluster {
-        config.push_str(&format!("server:\n  cluster: {}\n", quoted(cluster)));
+        config.push_str(&format!("  cluster: {}\n", quoted(cluster)));
     }
     config.push_str(&format!("repo:\n  base_branch: {}\n", quoted(&base_branch)));
     match &test {
@@ -126,6 +151,9 @@ pub fn init(dir: &Path, request: &InitRequest) -> Result<Initialised> {
             ),
         ));
     }
+    if let Some(key) = &request.api_key {
+        files.push((paths.credentials(), format!("{key}\n")));
+    }
     // Last: a project is set up when this file is there.
     files.push((paths.config(), config));
     let fresh = !paths.config().exists();
@@ -142,6 +170,13 @@ pub fn init(dir: &Path, request: &InitRequest) -> Result<Initialised> {
         }
         let made = path.parent().map_or(Ok(()), fs::create_dir_all);
         made.and_then(|()| fs::write(&path, text))
+            .and_then(|()| {
+                use std::os::unix::fs::PermissionsExt as _;
+                if path == paths.credentials() {
+                    fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+                }
+                Ok(())
+            })
             .map_err(|e| Error::io("write", &path, e))?;
         written.push(shown);
     }
@@ -149,6 +184,7 @@ pub fn init(dir: &Path, request: &InitRequest) -> Result<Initialised> {
         root: repo.root().to_path_buf(),
         base_branch,
         test,
+        server: request.server.clone(),
         agent,
         written,
         kept,

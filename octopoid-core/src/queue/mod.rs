@@ -2,26 +2,34 @@
 
 mod init;
 pub mod legacy;
+mod migrate;
 pub mod task_file;
 
 pub use init::{InitRequest, Initialised, init};
+pub use migrate::{Migrated, Moved, migrate};
 
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use crate::{
-    backend::Backend,
+    backend::{Backend, Reach, Synced},
+    client::{Address, Client},
     config::{self, Mode, Paths, Settings},
     engine::{Engine, Rules, Status, TaskView, Why},
-    error::{Error, ErrorCode, Result},
+    error::{Error, Result},
     git::Repo,
     id::TaskId,
     lifecycle::Command,
     model::{CreateTask, EditTask, Event, QueueName, Role, Task, TaskFilter, TaskPage},
+    offline::Offline,
     store::SqliteStore,
 };
+
+/// How long a server may take to answer.
+const ANSWER: Duration = Duration::from_secs(30);
 
 /// A project's queue. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -39,12 +47,6 @@ impl Octopoid {
         let root = project_root(dir.as_ref())?;
         let paths = Paths::new(&root);
         let settings = config::load(&paths, &config::process_env)?;
-        if settings.config.mode == Mode::Remote {
-            return Err(Error::new(
-                ErrorCode::InvalidConfig,
-                "mode: remote is not available in this version; use mode: local",
-            ));
-        }
         let base_branch = match &settings.config.repo.base_branch {
             Some(branch) => branch.clone(),
             None => Repo::at(&root)?.default_branch()?,
@@ -57,12 +59,28 @@ impl Octopoid {
             roles: allowed_roles(&settings)?,
             open: false,
         };
-        let store = SqliteStore::open(&paths.state_db())?;
+        let backend: Arc<dyn Backend> = match settings.config.mode {
+            Mode::Local => {
+                let store = SqliteStore::open(&paths.state_db())?;
+                Arc::new(Engine::new(Arc::new(store), rules))
+            }
+            Mode::Remote => Arc::new(remote(&paths, &settings, rules)?),
+        };
         Ok(Self {
-            backend: Arc::new(Engine::new(Arc::new(store), rules)),
+            backend,
             settings: Arc::new(settings),
             root,
         })
+    }
+
+    /// How the queue is reached.
+    pub fn reach(&self) -> Reach {
+        self.backend.reach()
+    }
+
+    /// Sends what waits in the outbox, and refreshes the copy.
+    pub async fn sync(&self) -> Result<Synced> {
+        self.backend.sync().await
     }
 
     /// Top of the main checkout.
@@ -94,6 +112,17 @@ impl Octopoid {
     pub async fn status(&self) -> Result<Status> {
         self.backend.status().await
     }
+}
+
+/// A server, with a copy and an outbox in the project's folder for when it is away.
+fn remote(paths: &Paths, settings: &Settings, rules: Rules) -> Result<Offline> {
+    let address = Address {
+        url: settings.config.server.url.clone().unwrap_or_default(),
+        api_key: config::api_key(paths, &config::process_env)?,
+        timeout: ANSWER,
+    };
+    let client = Client::new(address, rules.clone())?;
+    Offline::new(client, rules, &paths.cache_db(), &paths.outbox_db())
 }
 
 /// The main checkout of the project that `dir` lies in.

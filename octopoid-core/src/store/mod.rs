@@ -194,6 +194,10 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn export(&self, take: TakeLine) -> Result<()>;
     /// Writes the lines of an export, all or nothing; `dry_run` undoes it at the end.
     async fn import(&self, lines: Vec<String>, dry_run: bool) -> Result<Imported>;
+    /// Writes tasks as they are elsewhere, without events: for a store that is a copy.
+    async fn mirror(&self, tasks: Vec<Task>) -> Result<()>;
+    /// Forgets the idempotency keys of before a moment.
+    async fn forget_keys(&self, before: Timestamp) -> Result<u64>;
     /// Whether the database answers.
     async fn ping(&self) -> Result<()>;
     /// Counts up after changes that other processes make; a store that cannot tell does nothing.

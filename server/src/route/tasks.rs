@@ -333,7 +333,9 @@ async fn delete(call: Call) -> Reply {
         .task()
         .await
         .map_err(|_| Problem::from(Error::new(ErrorCode::NotFound, "Task not found")))?;
-    engine.delete(&id, "api", true).await.map_err(|e| match e.code() {
+    // A person's tool asks to be stopped where work would be lost; earlier clients delete in any state.
+    let force = call.query.flag("careful")? != Some(true);
+    engine.delete(&id, "api", force).await.map_err(|e| match e.code() {
         ErrorCode::NotFound => Problem::from(Error::new(ErrorCode::NotFound, "Task not found")),
         _ => e.into(),
     })?;

@@ -233,6 +233,14 @@ impl Store for PostgresStore {
         self.run(true, move |c| sql::update(c, &keys, &mut *decide, now)).await
     }
 
+    async fn mirror(&self, tasks: Vec<Task>) -> Result<()> {
+        self.run(true, move |c| sql::write::mirror(c, &tasks)).await
+    }
+
+    async fn forget_keys(&self, before: Timestamp) -> Result<u64> {
+        self.run(true, move |c| sql::write::forget_keys(c, before)).await
+    }
+
     async fn post(&self, scope: &Scope, post: Post, now: Timestamp) -> Result<Message> {
         let scope = scope.clone();
         self.run(true, move |c| sql::post(c, &scope, &post, now)).await

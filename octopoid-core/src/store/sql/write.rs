@@ -149,6 +149,31 @@ pub(in crate::store) fn change(c: &mut dyn Sql, change: &Change) -> Answer<()> {
     )
 }
 
+/// Writes a task as it is elsewhere: over the row that is there, or as a new one.
+pub(in crate::store) fn mirror(c: &mut dyn Sql, tasks: &[Task]) -> Answer<()> {
+    static SQL: LazyLock<String> = LazyLock::new(|| {
+        let set: Vec<String> = row::TASK
+            .split(',')
+            .map(str::trim)
+            .skip(2)
+            .map(|column| format!("{column} = excluded.{column}"))
+            .collect();
+        format!(
+            "{} ON CONFLICT (id, scope) DO UPDATE SET {}",
+            insert_sql(),
+            set.join(", ")
+        )
+    });
+    for task in tasks {
+        c.execute(&SQL, &row::task_values(task)?)?;
+    }
+    Ok(())
+}
+
+pub(in crate::store) fn forget_keys(c: &mut dyn Sql, before: Timestamp) -> Answer<u64> {
+    c.execute("DELETE FROM idempotency WHERE at < ?1", &[before.into()])
+}
+
 /// The name of the message that goes with this version of the task.
 fn message_uid(task: &Task) -> String {
     let seed = format!("{}\0{}\0{}", task.scope, task.id, task.version);

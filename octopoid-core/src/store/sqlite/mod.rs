@@ -207,6 +207,14 @@ impl Store for SqliteStore {
         self.write(move |c| sql::update(c, &keys, &mut *decide, now)).await
     }
 
+    async fn mirror(&self, tasks: Vec<Task>) -> Result<()> {
+        self.write(move |c| sql::write::mirror(c, &tasks)).await
+    }
+
+    async fn forget_keys(&self, before: Timestamp) -> Result<u64> {
+        self.write(move |c| sql::write::forget_keys(c, before)).await
+    }
+
     async fn post(&self, scope: &Scope, post: Post, now: Timestamp) -> Result<Message> {
         let scope = scope.clone();
         self.write(move |c| sql::post(c, &scope, &post, now)).await

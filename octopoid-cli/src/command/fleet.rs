@@ -1,0 +1,80 @@
+//! `octopoid sync`, `serve`, `migrate`: the queue beyond this machine.
+
+use std::path::PathBuf;
+
+use octopoid_core::{
+    Error, ErrorCode,
+    queue::{legacy, migrate as take_over, project_root},
+};
+
+use crate::{
+    cli::Global,
+    directory, open,
+    output::{Output, Tone},
+};
+
+pub(crate) async fn serve(config: octopoid_server::Config) -> Result<u8, Error> {
+    octopoid_server::run(config).await.map(|()| 0)
+}
+
+pub(crate) async fn sync(global: &Global, output: &Output) -> Result<u8, Error> {
+    let octopoid = open(global)?;
+    let synced = octopoid.sync().await?;
+    output.json(&synced)?;
+    if output.is_json() {
+        return Ok(0);
+    }
+    output.text(&format!(
+        "{} {} delivered, {} waiting, {} tasks refreshed",
+        output.paint(Tone::Good, "✓"),
+        synced.delivered,
+        synced.waiting,
+        synced.refreshed
+    ))?;
+    for dropped in &synced.dropped {
+        output.text(&format!(
+            "{} dropped: {} {} ({}): {}",
+            output.paint(Tone::Warn, "!"),
+            dropped.request,
+            dropped.task_id.as_ref().map_or("", |id| id.as_str()),
+            dropped.at,
+            dropped.reason
+        ))?;
+    }
+    Ok(0)
+}
+
+pub(crate) async fn migrate(
+    from: Option<PathBuf>,
+    dry_run: bool,
+    global: &Global,
+    output: &Output,
+) -> Result<u8, Error> {
+    let octopoid = open(global)?;
+    let from = match from {
+        Some(from) => from,
+        None => project_root(&directory(global)?)?,
+    };
+    let source = legacy::read(&from)?;
+    let done = take_over(&source, &**octopoid.backend(), dry_run).await?;
+    output.json(&done)?;
+    if !output.is_json() {
+        for task in &done.tasks {
+            output.text(&format!("{}  {} -> {}  {}", task.id, task.from, task.to, task.outcome))?;
+        }
+        for (queue, count) in &done.queues {
+            output.text(&format!("{queue}: {count}"))?;
+        }
+        output.text(&format!("{} dependencies", done.dependencies))?;
+        for (what, count) in done.left.iter().filter(|(_, count)| **count > 0) {
+            output.text(&format!("{count} {what} stay in the older installation"))?;
+        }
+        for problem in &done.problems {
+            output.text(&format!("{} {problem}", output.paint(Tone::Warn, "!")))?;
+        }
+    }
+    if done.tasks.is_empty() && !done.problems.is_empty() {
+        return Err(Error::new(ErrorCode::NotFound, "nothing could be taken over"));
+    }
+    Ok(0)
+}

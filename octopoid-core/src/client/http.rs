@@ -1,0 +1,238 @@
+//! Requests to a server: what may be sent again is sent again, and every failure becomes one of our errors.
+
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::{
+    error::{Error, ErrorCode, Result},
+    id::{Entropy, Scope, SystemEntropy},
+    wire::FULL_FORM,
+};
+
+/// How often a request that may be repeated is tried.
+const TRIES: u32 = 4;
+/// The longest pause before the second try; doubled for each further one.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A connection to one server, for one scope.
+#[derive(Debug, Clone)]
+pub(super) struct Http {
+    client: reqwest::Client,
+    url: String,
+    key: Option<String>,
+    pub(super) scope: Option<Scope>,
+    timeout: Duration,
+}
+
+/// One request.
+#[derive(Debug, Clone)]
+pub(super) struct Ask<'a> {
+    pub(super) method: Method,
+    pub(super) path: &'a str,
+    pub(super) query: Vec<(&'a str, String)>,
+    pub(super) body: Option<Value>,
+    /// A body that is no JSON.
+    pub(super) raw: Option<String>,
+    /// The key under which the server does it once, however often it is sent.
+    pub(super) key: Option<&'a str>,
+    /// Whether it may be sent again after an answer that never came.
+    pub(super) again: bool,
+    /// How long the server may wait before it answers.
+    pub(super) wait: Duration,
+}
+
+impl<'a> Ask<'a> {
+    pub(super) fn get(path: &'a str) -> Self {
+        Self {
+            method: Method::GET,
+            path,
+            query: Vec::new(),
+            body: None,
+            raw: None,
+            key: None,
+            again: true,
+            wait: Duration::ZERO,
+        }
+    }
+
+    pub(super) fn post(path: &'a str, body: Value) -> Self {
+        Self {
+            method: Method::POST,
+            body: Some(body),
+            again: false,
+            ..Self::get(path)
+        }
+    }
+}
+
+/// Full jitter: anything up to the longest pause, so that clients that failed together do not return together.
+fn pause(tried: u32) -> Duration {
+    let longest = PAUSE * 2_u32.saturating_pow(tried);
+    let mut byte = [0_u8];
+    let share = SystemEntropy.fill(&mut byte).map_or(128, |()| u32::from(byte[0]));
+    longest * share / 255
+}
+
+impl Http {
+    pub(super) fn new(url: &str, key: Option<String>, scope: Option<Scope>, timeout: Duration) -> Result<Self> {
+        let url = url.trim().trim_end_matches('/').to_owned();
+        if !url.starts_with("http://") && !url.starts_with("https://") {
+            return Err(Error::new(
+                ErrorCode::InvalidConfig,
+                format!("{url:?} is no server address; write it as https://octopoid.example.org"),
+            ));
+        }
+        // An error means that somebody installed one already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(5).min(timeout))
+            .user_agent(concat!("octopoid/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|e| Error::new(ErrorCode::Internal, format!("no HTTP client: {e}")))?;
+        Ok(Self {
+            client,
+            url,
+            key,
+            scope,
+            timeout,
+        })
+    }
+
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The answer as a typed value.
+    pub(super) async fn typed<T: DeserializeOwned>(&self, ask: Ask<'_>) -> Result<T> {
+        let path = ask.path.to_owned();
+        let value = self.send(ask).await?;
+        serde_json::from_value(value).map_err(|e| {
+            Error::new(
+                ErrorCode::Internal,
+                format!("{} answered {path} in a form that is not understood: {e}", self.url),
+            )
+            .with_hint("is the server of the same version as this program?")
+        })
+    }
+
+    /// The answer as JSON; null for one without a body.
+    pub(super) async fn send(&self, ask: Ask<'_>) -> Result<Value> {
+        let may_repeat = ask.again || ask.key.is_some();
+        let mut tried = 0;
+        loop {
+            match self.once(&ask).await {
+                Err(error) if is_outage(&error) && may_repeat && tried + 1 < TRIES => {
+                    tokio::time::sleep(pause(tried)).await;
+                    tried += 1;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    /// The answer as text.
+    pub(super) async fn text(&self, ask: Ask<'_>) -> Result<String> {
+        let (status, bytes) = self.exchange(&ask).await?;
+        if !status.is_success() {
+            let value: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+            return Err(self.refused(status, &value));
+        }
+        String::from_utf8(bytes)
+            .map_err(|e| Error::new(ErrorCode::Internal, format!("{} answered no text: {e}", self.url)))
+    }
+
+    async fn exchange(&self, ask: &Ask<'_>) -> Result<(StatusCode, Vec<u8>)> {
+        let mut request = self
+            .client
+            .request(ask.method.clone(), format!("{}{}", self.url, ask.path))
+            .timeout(self.timeout + ask.wait)
+            .header("accept", FULL_FORM)
+            .query(&ask.query);
+        if let Some(scope) = &self.scope {
+            request = request.query(&[("scope", scope.as_str())]);
+        }
+        if let Some(key) = &self.key {
+            request = request.bearer_auth(key);
+        }
+        if let Some(key) = ask.key {
+            request = request.header("idempotency-key", key);
+        }
+        match (&ask.raw, &ask.body) {
+            (Some(raw), _) => request = request.body(raw.clone()),
+            (None, Some(body)) => request = request.json(body),
+            (None, None) => {}
+        }
+        let response = request.send().await.map_err(|e| self.unreachable(e))?;
+        let status = response.status();
+        let bytes = response.bytes().await.map_err(|e| self.unreachable(e))?;
+        Ok((status, bytes.to_vec()))
+    }
+
+    async fn once(&self, ask: &Ask<'_>) -> Result<Value> {
+        let (status, bytes) = self.exchange(ask).await?;
+        let value: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        if status.is_success() {
+            return Ok(value);
+        }
+        // The one answer of this status that is no error: nothing can be claimed.
+        if status == StatusCode::NOT_FOUND && value.get("error").is_none() && value.get("message").is_some() {
+            return Ok(Value::Null);
+        }
+        Err(self.refused(status, &value))
+    }
+
+    fn unreachable(&self, error: reqwest::Error) -> Error {
+        let code = if error.is_timeout() && !error.is_connect() {
+            ErrorCode::Timeout
+        } else {
+            ErrorCode::Offline
+        };
+        let mut cause: &dyn std::error::Error = &error;
+        while let Some(inner) = cause.source() {
+            cause = inner;
+        }
+        Error::new(code, format!("the server at {} cannot be reached: {cause}", self.url))
+            .with_hint("is it running, and is server.url right? `octopoid doctor` looks")
+    }
+
+    /// The server's error as one of ours: 5xx is an outage, everything else an answer.
+    fn refused(&self, status: StatusCode, body: &Value) -> Error {
+        let text = |name: &str| body.get(name).and_then(Value::as_str);
+        if status.is_server_error() {
+            let what = text("error").unwrap_or("no reason");
+            return Error::new(
+                ErrorCode::Offline,
+                format!("the server at {} has a problem ({status}: {what})", self.url),
+            );
+        }
+        let code = text("code")
+            .and_then(ErrorCode::parse)
+            .unwrap_or(match status.as_u16() {
+                401 => ErrorCode::Unauthorized,
+                403 => ErrorCode::Forbidden,
+                404 => ErrorCode::NotFound,
+                408 => ErrorCode::Timeout,
+                409 => ErrorCode::IllegalTransition,
+                429 => ErrorCode::TooManyRequests,
+                _ => ErrorCode::InvalidArgument,
+            });
+        let message = match (text("error"), text("task_id")) {
+            (Some("Task not found"), Some(id)) => format!("task {id} does not exist"),
+            (Some(error), _) => error.to_owned(),
+            (None, _) => format!("the server at {} answered {status}", self.url),
+        };
+        let error = Error::new(code, message);
+        match text("hint") {
+            Some(hint) => error.with_hint(hint),
+            None => error,
+        }
+    }
+}
+
+/// Whether the server could not be asked, or could not answer; its refusals are answers.
+pub fn is_outage(error: &Error) -> bool {
+    matches!(error.code(), ErrorCode::Offline | ErrorCode::Timeout)
+}

@@ -1,0 +1,315 @@
+//! A server that is not always there: reads are answered from a copy, writes wait in the outbox, claims are not made.
+//!
+//! Requests of one task reach the server in the order in which they were made. The server wins: what it refuses is
+//! dropped, told, and kept.
+
+mod outbox;
+mod reads;
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use tokio::sync::Mutex;
+
+use crate::{
+    backend::{Backend, Dropped, Heartbeat, Reach, Synced},
+    client::{Client, fresh_key, is_outage},
+    clock::{Clock, SystemClock, Timestamp},
+    engine::{Engine, Rules},
+    error::{Error, ErrorCode, Result},
+    id::{OrchestratorId, SystemEntropy, TaskId, new_task_id},
+    lifecycle::Command,
+    model::{CreateTask, Task, TaskFilter},
+    store::{SqliteStore, Store},
+};
+use outbox::{Outbox, Request};
+
+/// A backend that works on when its server is away.
+#[derive(Debug, Clone)]
+pub struct Offline {
+    client: Client,
+    /// The same rules on the copy.
+    cache: Engine,
+    store: Arc<dyn Store>,
+    outbox: Arc<Outbox>,
+    /// One replay at a time in this process.
+    replaying: Arc<Mutex<()>>,
+    away: Arc<AtomicBool>,
+}
+
+impl Offline {
+    /// Puts `client` together with the copy at `cache` and the outbox at `outbox`.
+    pub fn new(client: Client, rules: Rules, cache: &Path, outbox: &Path) -> Result<Self> {
+        let outbox = Outbox::open(outbox)?;
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(cache)?);
+        let away = outbox.offline_since()?.is_some();
+        Ok(Self {
+            client,
+            // A copy holds what the server decided by rules that may be others than ours.
+            cache: Engine::new(Arc::clone(&store), Rules { open: true, ..rules }),
+            store,
+            outbox: Arc::new(outbox),
+            replaying: Arc::default(),
+            away: Arc::new(AtomicBool::new(away)),
+        })
+    }
+
+    fn now() -> Timestamp {
+        SystemClock.now()
+    }
+
+    /// Notes whether the server answered.
+    fn note<T>(&self, answer: Result<T>) -> Result<T> {
+        let away = matches!(&answer, Err(error) if is_outage(error));
+        if self.away.swap(away, Ordering::SeqCst) != away {
+            self.outbox.set_offline_since(away.then(Self::now))?;
+        }
+        answer
+    }
+
+    /// Keeps a copy of what the server said.
+    async fn remember(&self, task: &Task) -> Result<()> {
+        self.remember_all(vec![task.clone()]).await
+    }
+
+    async fn remember_all(&self, mut tasks: Vec<Task>) -> Result<()> {
+        for task in &mut tasks {
+            if task.claimed_by.is_some() && task.claim_token.is_none() {
+                // The secret may be ours and known from before.
+                let known = self.store.task(&task.scope, &task.id).await?;
+                let same = known.filter(|k| k.epoch == task.epoch).and_then(|k| k.claim_token);
+                task.claim_token = Some(same.unwrap_or_else(|| "held-elsewhere".to_owned()));
+            }
+        }
+        self.store.mirror(tasks).await
+    }
+
+    /// Sends what waits, in order. False when the server is away, so that what comes now must wait too.
+    async fn replay(&self) -> Result<(bool, Synced)> {
+        let mut synced = Synced::default();
+        let _one = self.replaying.lock().await;
+        let waiting = self.outbox.entries("waiting")?;
+        for (done, entry) in waiting.iter().enumerate() {
+            let sent = match &entry.request {
+                Request::Create(task) => self.client.create_keyed(task).await,
+                Request::Apply(command) => self.client.apply_keyed(&entry.task, command, Some(&entry.key)).await,
+            };
+            match self.note(sent) {
+                Ok(task) => {
+                    self.outbox.delivered(entry.seq)?;
+                    self.remember(&task).await?;
+                    synced.delivered += 1;
+                }
+                Err(error) if is_outage(&error) || error.code() == ErrorCode::TooManyRequests => {
+                    synced.waiting = waiting.len() - done;
+                    return Ok((false, synced));
+                }
+                Err(error) => {
+                    tracing::warn!(task = %entry.task, "the server refused {}: {error}", entry.request.told());
+                    self.outbox.dropped(entry.seq, &error.to_string())?;
+                    synced.dropped.push(Dropped {
+                        task_id: Some(entry.task.clone()),
+                        request: entry.request.told(),
+                        reason: error.to_string(),
+                        at: entry.at,
+                    });
+                    // The copy ran ahead of the server; the server is right.
+                    if let Ok(task) = self.client.task(&entry.task).await {
+                        self.remember(&task).await?;
+                    }
+                }
+            }
+        }
+        Ok((true, synced))
+    }
+
+    /// Whether a write can go to the server now: nothing waits before it.
+    async fn ready(&self) -> Result<bool> {
+        if self.outbox.counts()?.0 == 0 {
+            return Ok(true);
+        }
+        Ok(self.replay().await?.0)
+    }
+
+    pub(crate) async fn create_or_keep(&self, mut request: CreateTask) -> Result<Task> {
+        // Named here, so that the same task is meant whenever the request arrives.
+        let mut generated = false;
+        if request.id.is_none() {
+            request.id = Some(new_task_id(&SystemEntropy)?);
+            generated = true;
+        }
+        if request.idempotency_key.is_none() {
+            request.idempotency_key = Some(fresh_key()?);
+        } else if generated {
+            // The same key must mean the same request, so the name comes from the key.
+            let seed = request.idempotency_key.clone().unwrap_or_default();
+            request.id = Some(id_of(&self.cache.rules().scope, &seed)?);
+        }
+        if self.ready().await? {
+            match self.note(self.client.create_keyed(&request).await) {
+                Ok(task) => {
+                    self.remember(&task).await?;
+                    return Ok(task);
+                }
+                Err(error) if is_outage(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let key = request.idempotency_key.clone().unwrap_or_default();
+        let Some(id) = request.id.clone() else {
+            return Err(Error::new(ErrorCode::Internal, "a task has no id"));
+        };
+        self.outbox
+            .add(&key, &id, &Request::Create(Box::new(request.clone())), Self::now())?;
+        match self.cache.create(request).await {
+            Ok(task) => Ok(task),
+            Err(error) => {
+                self.outbox.take_back(&key)?;
+                Err(error)
+            }
+        }
+    }
+
+    pub(crate) async fn apply_or_keep(&self, id: &TaskId, command: Command) -> Result<Task> {
+        let key = fresh_key()?;
+        let ready = self.ready().await?;
+        if ready {
+            let keyed = !matches!(command, Command::Renew { .. } | Command::Begin { .. });
+            let sent = self
+                .client
+                .apply_keyed(id, &command, keyed.then_some(key.as_str()))
+                .await;
+            match self.note(sent) {
+                Ok(task) => {
+                    self.remember(&task).await?;
+                    return Ok(task);
+                }
+                Err(error) if is_outage(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        // A lease cannot be made longer from here; the agent goes on, and the server decides when it is back.
+        if matches!(command, Command::Renew { .. }) {
+            return self.cached(id).await;
+        }
+        // First the outbox: what the copy shows as done must be on its way, also after a crash in between.
+        self.outbox
+            .add(&key, id, &Request::Apply(Box::new(command.clone())), Self::now())?;
+        match self.cache.apply(id, command).await {
+            Ok(task) => Ok(task),
+            Err(error) => {
+                self.outbox.take_back(&key)?;
+                Err(if error.code() == ErrorCode::NotFound {
+                    unseen(id)
+                } else {
+                    error
+                })
+            }
+        }
+    }
+
+    async fn cached(&self, id: &TaskId) -> Result<Task> {
+        self.cache.task(id).await.map_err(|_| unseen(id))
+    }
+
+    /// Takes every task of the scope over into the copy.
+    async fn refresh(&self) -> Result<usize> {
+        let filter = TaskFilter {
+            limit: Some(u32::MAX),
+            ..TaskFilter::default()
+        };
+        let page = self.note(self.client.list(&filter).await)?;
+        let count = page.tasks.len();
+        let waiting: Vec<TaskId> = self.outbox.entries("waiting")?.into_iter().map(|e| e.task).collect();
+        let seen: std::collections::HashSet<TaskId> = page.tasks.iter().map(|t| t.id.clone()).collect();
+        self.remember_all(page.tasks).await?;
+        for task in self.cache.list(&filter).await?.tasks {
+            if !seen.contains(&task.id) && !waiting.contains(&task.id) {
+                // Deleted on the server. What cannot be removed here is only an old copy.
+                if let Err(error) = self.cache.delete(&task.id, "sync", true).await {
+                    tracing::debug!(task = %task.id, "an old copy stays: {error}");
+                }
+            }
+        }
+        Ok(count)
+    }
+
+    async fn synchronise(&self) -> Result<Synced> {
+        let (reached, mut synced) = self.replay().await?;
+        if !reached {
+            let health = self.note(self.client.health().await.map(|_| ()));
+            return match health {
+                Err(error) => Err(error),
+                Ok(()) => Ok(synced),
+            };
+        }
+        synced.refreshed = self.refresh().await?;
+        let known: Vec<String> = synced
+            .dropped
+            .iter()
+            .map(|d| format!("{:?}{}", d.task_id, d.at))
+            .collect();
+        for entry in self.outbox.entries("dropped")? {
+            let dropped = Dropped {
+                task_id: Some(entry.task.clone()),
+                request: entry.request.told(),
+                reason: entry.reason.unwrap_or_default(),
+                at: entry.at,
+            };
+            if !known.contains(&format!("{:?}{}", dropped.task_id, dropped.at)) {
+                synced.dropped.push(dropped);
+            }
+        }
+        Ok(synced)
+    }
+
+    fn reached(&self) -> Reach {
+        let url = self.client.url().to_owned();
+        let (waiting, dropped) = self.outbox.counts().unwrap_or((0, 0));
+        let since = self.outbox.offline_since().ok().flatten();
+        match since.filter(|_| self.away.load(Ordering::SeqCst)) {
+            Some(since) => Reach::Offline {
+                url,
+                since,
+                waiting,
+                dropped,
+            },
+            None => Reach::Online { url, waiting, dropped },
+        }
+    }
+
+    async fn beat(&self, beat: &Heartbeat) -> Result<bool> {
+        let answer = match self.note(self.client.heartbeat(beat).await) {
+            // What it does not know it cannot forbid; claims are not made while it is away.
+            Err(error) if is_outage(&error) => return Ok(true),
+            answer => answer?,
+        };
+        self.ready().await?;
+        Ok(answer)
+    }
+
+    /// Own claims that were seen, with what was done to them since.
+    async fn claimed_copy(&self, _of: &OrchestratorId) -> Result<Vec<Task>> {
+        self.cache.claimed().await
+    }
+}
+
+fn unseen(id: &TaskId) -> Error {
+    Error::new(
+        ErrorCode::Offline,
+        format!("the server cannot be reached, and task {id} was never seen from here"),
+    )
+    .with_hint("repeat the command when the server is there again; `octopoid status` tells")
+}
+
+/// The same name for the same key.
+fn id_of(scope: &crate::id::Scope, key: &str) -> Result<TaskId> {
+    use sha2::{Digest, Sha256};
+    let hash = crate::id::to_hex(&Sha256::digest(format!("{scope}\0{key}")));
+    TaskId::parse(&format!("task-{}", &hash[..8]))
+}
