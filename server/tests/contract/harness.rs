@@ -408,7 +408,7 @@ impl Drop for Server {
 }
 
 fn spawn(args: &[String], dir: &Path) -> (Child, String, Arc<Mutex<String>>) {
-    let database = format!("sqlite:{}", dir.join("octopoid.db").display());
+    let database = database(dir);
     let mut command = Command::new(BIN);
     if !args.iter().any(|arg| arg == "--listen") {
         command.args(["--listen", "127.0.0.1:0"]);
@@ -459,4 +459,26 @@ fn spawn(args: &[String], dir: &Path) -> (Child, String, Arc<Mutex<String>>) {
 pub fn builder() -> reqwest::ClientBuilder {
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
+}
+
+/// Where the server's rows are: a file, or with `OCTOPOID_CONTRACT_POSTGRES=postgres://USER@HOST:PORT` a database of
+/// its own there, named after the test's folder so that a restart finds it.
+fn database(dir: &Path) -> String {
+    let Some(server) = std::env::var("OCTOPOID_CONTRACT_POSTGRES").ok().filter(|u| !u.is_empty()) else {
+        return format!("sqlite:{}", dir.join("octopoid.db").display());
+    };
+    let folder = dir.file_name().unwrap().to_string_lossy().into_owned();
+    let name: String = folder.chars().filter(char::is_ascii_alphanumeric).collect();
+    let name = format!("t{}", name.to_lowercase());
+    let marker = dir.join("postgres");
+    if !marker.exists() {
+        let made = std::process::Command::new("psql")
+            .args(["--quiet", "--dbname", &format!("{server}/postgres")])
+            .args(["--command", &format!("CREATE DATABASE {name}")])
+            .status()
+            .unwrap();
+        assert!(made.success(), "psql cannot make a database at {server}");
+        std::fs::write(marker, "").unwrap();
+    }
+    format!("{server}/{name}")
 }

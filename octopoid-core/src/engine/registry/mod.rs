@@ -57,7 +57,8 @@ pub struct Listed {
 #[derive(Debug, Clone)]
 pub struct Registry {
     engine: Engine,
-    rules: Arc<Mutex<HashMap<Scope, (Instant, Rules)>>>,
+    /// Engines with the rules of their scopes, and since when these are known.
+    engines: Arc<Mutex<HashMap<Scope, (Instant, Engine)>>>,
 }
 
 impl Registry {
@@ -76,7 +77,7 @@ impl Registry {
         store.watch(engine.changes.clone());
         Ok(Self {
             engine,
-            rules: Arc::default(),
+            engines: Arc::default(),
         })
     }
 
@@ -97,23 +98,17 @@ impl Registry {
 
     /// The engine of a scope, with the rules that hold there.
     pub async fn engine(&self, scope: &Scope) -> Result<Engine> {
-        let cached = {
-            let rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
-            rules
-                .get(scope)
-                .filter(|(at, _)| at.elapsed() < FRESH)
-                .map(|(_, r)| r.clone())
-        };
-        let rules = match cached {
-            Some(rules) => rules,
-            None => {
-                let rules = self.read_rules(scope).await?;
-                let mut cache = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
-                cache.insert(scope.clone(), (Instant::now(), rules.clone()));
-                rules
+        {
+            let engines = self.engines.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((_, engine)) = engines.get(scope).filter(|(at, _)| at.elapsed() < FRESH) {
+                return Ok(engine.clone());
             }
-        };
-        Ok(self.engine.sibling(rules))
+        }
+        let engine = self.engine.sibling(self.read_rules(scope).await?);
+        let mut engines = self.engines.lock().unwrap_or_else(PoisonError::into_inner);
+        engines.retain(|_, (at, _)| at.elapsed() < FRESH);
+        engines.insert(scope.clone(), (Instant::now(), engine.clone()));
+        Ok(engine)
     }
 
     async fn read_rules(&self, scope: &Scope) -> Result<Rules> {
@@ -148,7 +143,7 @@ impl Registry {
     }
 
     fn forget(&self, scope: &Scope) {
-        self.rules.lock().unwrap_or_else(PoisonError::into_inner).remove(scope);
+        self.engines.lock().unwrap_or_else(PoisonError::into_inner).remove(scope);
     }
 
     async fn one(&self, place: &str, kind: RecordKind, id: &str) -> Result<Option<Record>> {

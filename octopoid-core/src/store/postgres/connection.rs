@@ -216,6 +216,14 @@ impl Sql for Connection {
         " FOR UPDATE SKIP LOCKED"
     }
 
+    fn lock_name(&mut self, name: &str) -> Answer<()> {
+        self.query(
+            "SELECT pg_advisory_xact_lock(hashtextextended(?1, 902))",
+            &[name.into()],
+            &mut |_| Ok(()),
+        )
+    }
+
     fn restart_numbers(&mut self, table: &str, column: &str) -> Answer<()> {
         self.batch(&format!(
             "SELECT setval(pg_get_serial_sequence('{table}', '{column}'), (SELECT coalesce(max({column}), 0) + 1 FROM {table}), false)"

@@ -185,6 +185,17 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
         .map_err(|e| Error::new(ErrorCode::Internal, format!("a database thread stopped: {e}")))?
 }
 
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let idle = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
+        // A blocking connection closes on a thread of its own: here may be the end of an asynchronous program.
+        let closed = std::thread::spawn(move || drop(idle)).join();
+        if closed.is_err() {
+            tracing::debug!("a connection to PostgreSQL did not close in order");
+        }
+    }
+}
+
 impl Shared {
     fn connect(&self) -> Result<Connection> {
         Connection::open(&self.config).map_err(|e| unavailable(&self.name, &e).with_source(e))

@@ -132,6 +132,10 @@ pub(super) trait Sql {
     fn skip_locked(&self) -> &'static str {
         ""
     }
+    /// Lets nobody else decide about a thing of this name until the end of the transaction, also one that is not there.
+    fn lock_name(&mut self, _name: &str) -> Answer<()> {
+        Ok(())
+    }
     /// Goes on numbering after the highest number that is there.
     fn restart_numbers(&mut self, _table: &str, _column: &str) -> Answer<()> {
         Ok(())

@@ -52,6 +52,7 @@ pub(in crate::store) fn update(
 ) -> Answer<Vec<Record>> {
     let mut found = Vec::with_capacity(keys.len());
     for key in keys {
+        c.lock_name(&format!("{}\u{1}{}\u{1}{}", key.place, key.kind, key.id))?;
         let sql = format!(
             "SELECT {RECORD} FROM records WHERE place = ?1 AND kind = ?2 AND id = ?3{}",
             c.lock()
