@@ -145,19 +145,40 @@ pub(super) async fn clean(octopoid: &Octopoid) -> Result<Vec<WorktreeState>> {
     Ok(found)
 }
 
-/// The tip of a task's work, wherever it is still to be found.
-fn head_of(repo: &Repo, task: &Task) -> Result<Option<String>> {
-    match repo.branch_tip(&task.work_branch())? {
-        Some(tip) => Ok(Some(tip)),
-        None => Ok(task.head_sha.clone()),
+/// The tip of a task's work, wherever it is still to be found; `shared` is the remote that other machines push to.
+fn head_of(repo: &Repo, task: &Task, shared: Option<&str>) -> Result<Option<String>> {
+    let tip = repo.branch_tip(&task.work_branch())?;
+    let Some(named) = &task.head_sha else { return Ok(tip) };
+    if let (Some(remote), false) = (shared, repo.has_commit(named)?) {
+        repo.fetch(remote)?;
+        if !repo.has_commit(named)? {
+            repo.fetch_shared(remote, task.id.as_str(), named)?;
+        }
+    }
+    match tip {
+        // Another machine may have gone on with it.
+        Some(tip) if shared.is_none() || !repo.is_ancestor(&tip, named)? => Ok(Some(tip)),
+        _ => Ok(Some(named.clone())),
+    }
+}
+
+/// The remote through which machines share commits; none for a queue of this machine.
+fn shared_remote(octopoid: &Octopoid, repo: &Repo) -> Result<Option<String>> {
+    if octopoid.reach() == crate::backend::Reach::Local {
+        return Ok(None);
+    }
+    match &octopoid.settings().config.repo.remote {
+        Some(remote) => Ok(Some(remote.clone())),
+        None => repo.default_remote(),
     }
 }
 
 pub(super) async fn diff(octopoid: &Octopoid, id: &TaskId) -> Result<String> {
     let task = octopoid.backend().task(id).await?;
     let repo = Repo::at(octopoid.root())?;
+    let shared = shared_remote(octopoid, &repo)?;
     blocking(move || {
-        let Some(head) = head_of(&repo, &task)? else {
+        let Some(head) = head_of(&repo, &task, shared.as_deref())? else {
             return Err(Error::not_found("work for task", &task.id)
                 .with_hint(format!("`octopoid why {}` tells where it is", task.id)));
         };
@@ -191,6 +212,7 @@ pub(super) async fn merged_sha(octopoid: &Octopoid, id: &TaskId) -> Result<Optio
     let task = octopoid.backend().task(id).await?;
     let repo = Repo::at(octopoid.root())?;
     let remote = octopoid.settings().config.repo.remote.clone();
+    let shared = shared_remote(octopoid, &repo)?;
     blocking(move || {
         let remote = match remote {
             Some(remote) => Some(remote),
@@ -203,7 +225,7 @@ pub(super) async fn merged_sha(octopoid: &Octopoid, id: &TaskId) -> Result<Optio
             }
             None => repo.branch_tip(&task.branch)?,
         };
-        let (Some(tip), Some(head)) = (tip, head_of(&repo, &task)?) else {
+        let (Some(tip), Some(head)) = (tip, head_of(&repo, &task, shared.as_deref())?) else {
             return Ok(None);
         };
         Ok(repo.is_ancestor(&head, &tip)?.then_some(head))
