@@ -1,10 +1,14 @@
 //! `octopoid sync`, `serve`, `migrate`: the queue beyond this machine.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use octopoid_core::{
-    Error, ErrorCode,
-    queue::{legacy, migrate as take_over, project_root},
+    Error,
+    backend::Reach,
+    config::Paths,
+    engine::registry::Registry,
+    queue::{legacy, migrate as take_over, migrate_records, project_root},
+    store::SqliteStore,
 };
 
 use crate::{
@@ -56,7 +60,15 @@ pub(crate) async fn migrate(
         None => project_root(&directory(global)?)?,
     };
     let source = legacy::read(&from)?;
-    let done = take_over(&source, &**octopoid.backend(), dry_run).await?;
+    let mut done = take_over(&source, &**octopoid.backend(), dry_run).await?;
+    if octopoid.reach() == Reach::Local {
+        let store = SqliteStore::open(&Paths::new(octopoid.root()).state_db())?;
+        let registry = Registry::new(Arc::new(store))?;
+        let scope = &octopoid.settings().config.scope;
+        let (records, problems) = migrate_records(&source, &registry, scope, dry_run).await?;
+        done.records = records;
+        done.problems.extend(problems);
+    }
     output.json(&done)?;
     if !output.is_json() {
         for task in &done.tasks {
@@ -66,15 +78,27 @@ pub(crate) async fn migrate(
             output.text(&format!("{queue}: {count}"))?;
         }
         output.text(&format!("{} dependencies", done.dependencies))?;
-        for (what, count) in done.left.iter().filter(|(_, count)| **count > 0) {
-            output.text(&format!("{count} {what} stay in the older installation"))?;
+        for (what, count) in &done.records {
+            output.text(&format!("{}: {count}", what.replace('_', " ")))?;
+        }
+        for (what, count) in done
+            .beside
+            .iter()
+            .filter(|(_, count)| **count > 0 && octopoid.reach() != Reach::Local)
+        {
+            output.text(&format!(
+                "{count} {what} stay there: migrate into a local store, and carry it over with export and import"
+            ))?;
         }
         for problem in &done.problems {
             output.text(&format!("{} {problem}", output.paint(Tone::Warn, "!")))?;
         }
     }
-    if done.tasks.is_empty() && !done.problems.is_empty() {
-        return Err(Error::new(ErrorCode::NotFound, "nothing could be taken over"));
+    if done.failed > 0 {
+        output.message(&format!(
+            "{} tasks could not be taken over; the problems say why",
+            done.failed
+        ));
     }
-    Ok(0)
+    Ok(u8::from(done.failed > 0))
 }

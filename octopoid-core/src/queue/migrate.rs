@@ -40,8 +40,12 @@ pub struct Migrated {
     pub queues: BTreeMap<String, usize>,
     /// Dependencies of the source.
     pub dependencies: usize,
-    /// Records that are not tasks; they stay in the older installation.
-    pub left: BTreeMap<&'static str, usize>,
+    /// Projects, drafts and messages that were found.
+    pub beside: BTreeMap<&'static str, usize>,
+    /// What became of them; empty where they stay in the older installation.
+    pub records: serde_json::Map<String, Value>,
+    /// Tasks that could not be taken over.
+    pub failed: usize,
     /// What could not be read or taken over, with its place.
     pub problems: Vec<String>,
 }
@@ -174,7 +178,7 @@ pub async fn migrate(source: &Installation, target: &dyn Backend, dry_run: bool)
         dry_run,
         forms: source.forms.clone(),
         problems: source.problems.iter().map(ToString::to_string).collect(),
-        left: BTreeMap::from([
+        beside: BTreeMap::from([
             ("projects", source.projects.len()),
             ("drafts", source.drafts.len()),
             ("messages", source.messages.len()),
@@ -186,7 +190,10 @@ pub async fn migrate(source: &Installation, target: &dyn Backend, dry_run: bool)
     for old in &source.tasks {
         match wanted(old, &known, &mut result.problems) {
             Ok(one) => all.push(one),
-            Err(error) => result.problems.push(format!("{}: {error}", old.source)),
+            Err(error) => {
+                result.failed += 1;
+                result.problems.push(format!("{}: {error}", old.source));
+            }
         }
     }
     let mut expected: HashMap<TaskId, Vec<TaskId>> = HashMap::new();
@@ -196,6 +203,7 @@ pub async fn migrate(source: &Installation, target: &dyn Backend, dry_run: bool)
         let outcome = match bring(target, &one, dry_run).await {
             Ok(outcome) => outcome,
             Err(error) if matches!(error.code(), ErrorCode::InvalidArgument | ErrorCode::AlreadyExists) => {
+                result.failed += 1;
                 result.problems.push(format!("{id}: {error}"));
                 continue;
             }

@@ -3,10 +3,12 @@
 mod init;
 pub mod legacy;
 mod migrate;
+mod migrate_records;
 pub mod task_file;
 
 pub use init::{InitRequest, Initialised, init};
 pub use migrate::{Migrated, Moved, migrate};
+pub use migrate_records::migrate_records;
 
 use std::{
     path::{Path, PathBuf},

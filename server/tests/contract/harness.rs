@@ -464,7 +464,10 @@ pub fn builder() -> reqwest::ClientBuilder {
 /// Where the server's rows are: a file, or with `OCTOPOID_CONTRACT_POSTGRES=postgres://USER@HOST:PORT` a database of
 /// its own there, named after the test's folder so that a restart finds it.
 fn database(dir: &Path) -> String {
-    let Some(server) = std::env::var("OCTOPOID_CONTRACT_POSTGRES").ok().filter(|u| !u.is_empty()) else {
+    let Some(server) = std::env::var("OCTOPOID_CONTRACT_POSTGRES")
+        .ok()
+        .filter(|u| !u.is_empty())
+    else {
         return format!("sqlite:{}", dir.join("octopoid.db").display());
     };
     let folder = dir.file_name().unwrap().to_string_lossy().into_owned();

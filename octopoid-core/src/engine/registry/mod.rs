@@ -143,7 +143,10 @@ impl Registry {
     }
 
     fn forget(&self, scope: &Scope) {
-        self.engines.lock().unwrap_or_else(PoisonError::into_inner).remove(scope);
+        self.engines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(scope);
     }
 
     async fn one(&self, place: &str, kind: RecordKind, id: &str) -> Result<Option<Record>> {
