@@ -1,6 +1,7 @@
 //! A queue on a server, over HTTP.
 
 mod admin;
+mod backend;
 mod http;
 mod watch;
 
@@ -9,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::watch as channel;
@@ -18,14 +18,14 @@ pub use admin::Admin;
 pub use http::is_outage;
 
 use crate::{
-    backend::{Backend, Heartbeat, Reach},
-    clock::{Clock, SystemClock, Timestamp},
-    engine::{Claim, ClaimRequest, Rules, Status, TaskView, Why},
+    backend::Heartbeat,
+    clock::Timestamp,
+    engine::Rules,
     error::{Error, ErrorCode, Result},
     flow,
     id::{OrchestratorId, SystemEntropy, TaskId, random_hex},
     lifecycle::Command,
-    model::{Attempt, CreateTask, Event, Message, QueueName, Review, Task, TaskFilter, TaskPage},
+    model::{Attempt, CreateTask, Event, Task},
     store::Spent,
 };
 use http::{Ask, Http};
@@ -219,274 +219,6 @@ impl Client {
 
 /// Stands for a claim token that belongs to somebody else.
 const HIDDEN: &str = "held-elsewhere";
-
-fn query_of(filter: &TaskFilter) -> Vec<(&'static str, String)> {
-    fn words<T: ToString>(list: &[T]) -> String {
-        list.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
-    }
-    let mut query = vec![
-        ("sort", "urgency".to_owned()),
-        ("offset", filter.offset.to_string()),
-        ("queue", words(&filter.queues)),
-        ("priority", words(&filter.priorities)),
-        ("role", words(&filter.roles)),
-        (
-            "project_id",
-            filter.project_id.as_ref().map(ToString::to_string).unwrap_or_default(),
-        ),
-        ("limit", filter.limit.map(|l| l.to_string()).unwrap_or_default()),
-    ];
-    if filter.open_only {
-        query.push(("open", "true".to_owned()));
-    }
-    query.retain(|(_, value)| !value.is_empty());
-    query
-}
-
-#[async_trait]
-impl Backend for Client {
-    fn rules(&self) -> &Rules {
-        &self.rules
-    }
-
-    fn now(&self) -> Timestamp {
-        SystemClock.now()
-    }
-
-    fn changes(&self) -> channel::Receiver<u64> {
-        let sender = self.changes.get_or_init(|| {
-            let (sender, _) = channel::channel(0);
-            watch::follow(self.clone(), sender.clone());
-            sender
-        });
-        sender.subscribe()
-    }
-
-    async fn create(&self, mut request: CreateTask) -> Result<Task> {
-        if request.idempotency_key.is_none() {
-            request.idempotency_key = Some(fresh_key()?);
-        }
-        self.create_keyed(&request).await
-    }
-
-    async fn apply(&self, id: &TaskId, command: Command) -> Result<Task> {
-        let key = fresh_key()?;
-        let keyed = !matches!(command, Command::Renew { .. } | Command::Begin { .. });
-        self.apply_keyed(id, &command, keyed.then_some(key.as_str())).await
-    }
-
-    async fn delete(&self, id: &TaskId, _by: &str) -> Result<()> {
-        let path = path(id, "");
-        let ask = Ask {
-            method: reqwest::Method::DELETE,
-            query: vec![("careful", "true".to_owned())],
-            again: false,
-            ..Ask::get(&path)
-        };
-        self.http.send(ask).await.map(|_| ())
-    }
-
-    async fn claim(&self, request: ClaimRequest) -> Result<Option<Claim>> {
-        // The secret is ours, so that a claim whose answer was lost can be asked for again.
-        let token = match request.token {
-            Some(token) => token,
-            None => fresh_key()?,
-        };
-        let body = json!({
-            "orchestrator_id": request.orchestrator,
-            "agent_name": request.agent,
-            "role": request.role,
-            "queues": request.queues,
-            "answers_to": request.answers_to,
-            "lease_millis": u64::try_from(request.lease.as_millis()).unwrap_or(u64::MAX),
-            "token": token,
-            "scope": self.http.scope,
-        });
-        let ask = Ask {
-            again: true,
-            ..Ask::post("/api/v1/tasks/claim", body)
-        };
-        let answer = self.http.send(ask).await?;
-        self.forget_claims();
-        if answer.is_null() {
-            return Ok(None);
-        }
-        let claimed: Claimed = serde_json::from_value(answer)
-            .map_err(|e| Error::new(ErrorCode::Internal, format!("a claim is not understood: {e}")))?;
-        let with_token = |token: &str| Some(token.to_owned());
-        let mut claim = Claim {
-            task: claimed.task,
-            attempt: claimed.attempt,
-            token: claimed.claim_token,
-        };
-        claim.task.claim_token = with_token(&claim.token);
-        if let Some(attempt) = &mut claim.attempt {
-            attempt.token.clone_from(&claim.token);
-        }
-        Ok(Some(claim))
-    }
-
-    async fn has_claimable(&self, queues: &[QueueName], answers_to: &[String]) -> Result<bool> {
-        let body = json!({
-            "orchestrator_id": "probe", "agent_name": "probe", "dry_run": true,
-            "queues": queues, "answers_to": answers_to, "scope": self.http.scope,
-        });
-        let ask = Ask {
-            again: true,
-            ..Ask::post("/api/v1/tasks/claim", body)
-        };
-        let answer = self.http.send(ask).await?;
-        Ok(answer.get("claimable").and_then(Value::as_bool).unwrap_or(false))
-    }
-
-    async fn task(&self, id: &TaskId) -> Result<Task> {
-        let path = path(id, "");
-        self.http.typed(Ask::get(&path)).await
-    }
-
-    async fn list(&self, filter: &TaskFilter) -> Result<TaskPage> {
-        // The server gives pages of its own size; who asks for more gets more of them.
-        let wanted = filter.limit.unwrap_or(50);
-        let mut filter = filter.clone();
-        let mut whole: Option<TaskPage> = None;
-        loop {
-            let have = whole.as_ref().map_or(0, |p| p.tasks.len());
-            filter.limit = Some(wanted - u32::try_from(have).unwrap_or(wanted));
-            let ask = Ask {
-                query: query_of(&filter),
-                ..Ask::get("/api/v1/tasks")
-            };
-            let page: TaskPage = self.http.typed(ask).await?;
-            let got = u32::try_from(page.tasks.len()).unwrap_or(0);
-            filter.offset += got;
-            let total = page.total;
-            let whole_page = match whole.take() {
-                None => page,
-                Some(mut all) => {
-                    all.tasks.extend(page.tasks);
-                    all
-                }
-            };
-            let have = whole_page.tasks.len() as u64;
-            if got == 0 || have >= u64::from(wanted) || have >= total {
-                return Ok(TaskPage {
-                    limit: wanted,
-                    ..whole_page
-                });
-            }
-            whole = Some(whole_page);
-        }
-    }
-
-    async fn views(&self, tasks: Vec<Task>) -> Result<Vec<TaskView>> {
-        let mut views = Vec::with_capacity(tasks.len());
-        for task in tasks {
-            let blocked_by = if task.open_blockers > 0 {
-                self.show(&task.id).await?.blocked_by
-            } else {
-                Vec::new()
-            };
-            views.push(TaskView::of(task, blocked_by));
-        }
-        Ok(views)
-    }
-
-    async fn show(&self, id: &TaskId) -> Result<TaskView> {
-        let path = path(id, "");
-        let ask = Ask {
-            query: vec![("include", "all".to_owned())],
-            ..Ask::get(&path)
-        };
-        self.http.typed(ask).await
-    }
-
-    async fn why(&self, id: &TaskId) -> Result<Why> {
-        let path = path(id, "/why");
-        self.http.typed(Ask::get(&path)).await
-    }
-
-    async fn status(&self) -> Result<Status> {
-        self.http.typed(Ask::get("/api/v1/status")).await
-    }
-
-    async fn attempts(&self, id: &TaskId) -> Result<Vec<Attempt>> {
-        self.list_of(id, "/attempts", "attempts").await
-    }
-
-    async fn reviews(&self, id: &TaskId) -> Result<Vec<Review>> {
-        self.list_of(id, "/reviews", "reviews").await
-    }
-
-    async fn messages(&self, id: &TaskId) -> Result<Vec<Message>> {
-        self.list_of(id, "/thread", "messages").await
-    }
-
-    async fn events(&self, task: Option<&TaskId>, after: i64, limit: u32) -> Result<Vec<Event>> {
-        let mut query = vec![("after", after.to_string()), ("limit", limit.to_string())];
-        query.extend(task.map(|id| ("task_id", id.to_string())));
-        let ask = Ask {
-            query,
-            ..Ask::get("/api/v1/events")
-        };
-        let mut answer = self.http.send(ask).await?;
-        serde_json::from_value(answer.get_mut("events").map(Value::take).unwrap_or_default())
-            .map_err(|e| Error::new(ErrorCode::Internal, format!("events are not understood: {e}")))
-    }
-
-    async fn claimed(&self, of: &OrchestratorId) -> Result<Vec<Task>> {
-        Ok(self.claims(Some(of)).await?.tasks)
-    }
-
-    /// Leases are the server's business.
-    async fn expire(&self) -> Result<Vec<TaskId>> {
-        Ok(Vec::new())
-    }
-
-    async fn next_retry(&self) -> Result<Option<Timestamp>> {
-        Ok(self.last_claims().await?.next_retry)
-    }
-
-    /// Only a retry that becomes due is for this machine to act on; expired leases are told by the server.
-    async fn next_deadline(&self) -> Result<Option<Timestamp>> {
-        self.next_retry().await
-    }
-
-    async fn spent_today(&self) -> Result<Spent> {
-        Ok(self.last_claims().await?.spent_today)
-    }
-
-    async fn spent_on(&self, id: &TaskId) -> Result<Spent> {
-        let attempts = self.attempts(id).await?;
-        Ok(attempts.iter().fold(Spent::default(), |sum, a| Spent {
-            tokens: sum.tokens + a.usage.input_tokens + a.usage.output_tokens,
-            usd: sum.usd + a.usage.cost_usd,
-        }))
-    }
-
-    async fn heartbeat(&self, beat: &Heartbeat) -> Result<bool> {
-        let id = format!("{}-{}", beat.cluster, beat.machine_id);
-        let path = format!("/api/v1/orchestrators/{id}/heartbeat");
-        let ask = Ask {
-            again: true,
-            ..Ask::post(&path, json!({}))
-        };
-        match self.http.send(ask).await {
-            Ok(answer) => return Ok(answer.get("status").and_then(Value::as_str) != Some("maintenance")),
-            Err(error) if error.code() == ErrorCode::NotFound => {}
-            Err(error) => return Err(error),
-        }
-        self.register(beat, &id).await?;
-        Ok(true)
-    }
-
-    fn reach(&self) -> Reach {
-        Reach::Online {
-            url: self.url().to_owned(),
-            waiting: 0,
-            dropped: 0,
-        }
-    }
-}
 
 impl Client {
     /// Makes the orchestrator, its project's rules, roles and flows known.
