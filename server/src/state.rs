@@ -34,6 +34,15 @@ pub struct State {
     pub(crate) stopping: watch::Receiver<bool>,
     pub(crate) openapi: std::sync::OnceLock<String>,
     keys: Mutex<HashMap<String, (Instant, Option<Access>)>>,
+    /// Status and scope of orchestrators that claimed lately.
+    orchestrators: Mutex<HashMap<String, (Instant, Standing)>>,
+}
+
+/// What a claim has to know of its orchestrator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) scope: String,
+    pub(crate) status: String,
 }
 
 impl std::fmt::Debug for State {
@@ -64,6 +73,7 @@ impl State {
             stopping,
             openapi: std::sync::OnceLock::new(),
             keys: Mutex::default(),
+            orchestrators: Mutex::default(),
         }))
     }
 
@@ -83,6 +93,40 @@ impl State {
         keys.retain(|_, (at, _)| at.elapsed() < TRUSTED);
         keys.insert(hash, (Instant::now(), access.clone()));
         Ok(access)
+    }
+
+    /// An orchestrator's standing, looked up at most once a second; none for one that is not registered.
+    pub(crate) async fn standing(&self, id: &str) -> Result<Option<Standing>> {
+        {
+            let known = self.orchestrators.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((at, standing)) = known.get(id)
+                && at.elapsed() < TRUSTED
+            {
+                return Ok(Some(standing.clone()));
+            }
+        }
+        let row = match self.registry.orchestrator(None, id).await {
+            Ok(row) => row,
+            Err(error) if error.code() == octopoid_core::ErrorCode::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
+        let standing = Standing {
+            scope: text("scope"),
+            status: text("status"),
+        };
+        let mut known = self.orchestrators.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, (at, _)| at.elapsed() < TRUSTED);
+        known.insert(id.to_owned(), (Instant::now(), standing.clone()));
+        Ok(Some(standing))
+    }
+
+    /// After a change of an orchestrator.
+    pub(crate) fn forget_orchestrators(&self) {
+        self.orchestrators
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
     }
 
     /// After a change of keys.

@@ -129,6 +129,8 @@ impl Engine {
 
     /// Claims the most urgent task for a client, or none.
     pub async fn claim_open(&self, request: OpenClaim) -> Result<Option<Claim>> {
+        // A fresh secret cannot own a task already; only one that was sent is looked for.
+        let was_sent = request.token.is_some();
         let secret = match request.token {
             Some(token) => token,
             None => random_hex(&*self.entropy, 16)?,
@@ -142,7 +144,7 @@ impl Engine {
             queues: request.queues,
             types: request.types,
             now: self.now(),
-            token: Some(token.clone()),
+            token: was_sent.then(|| token.clone()),
         });
         let (agent, orchestrator, lease, role) = (request.agent, request.orchestrator, request.lease, request.role);
         let wanted = token.clone();
@@ -162,6 +164,7 @@ impl Engine {
     }
 
     async fn try_claim(&self, request: ClaimRequest) -> Result<Tried> {
+        let was_sent = request.token.is_some();
         let token = match request.token {
             Some(token) => token,
             None => random_hex(&*self.entropy, 16)?,
@@ -170,7 +173,7 @@ impl Engine {
             queues: request.queues,
             answers_to: request.answers_to.clone(),
             now: self.now(),
-            token: Some(token.clone()),
+            token: was_sent.then(|| token.clone()),
         });
         let command = Command::Claim {
             agent: request.agent,

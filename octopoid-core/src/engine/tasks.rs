@@ -147,7 +147,20 @@ impl Engine {
     }
 
     /// Creates all of the tasks, or none; each can wait for others of them.
-    pub async fn create_all(&self, mut requests: Vec<CreateTask>) -> Result<Vec<Task>> {
+    pub async fn create_all(&self, requests: Vec<CreateTask>) -> Result<Vec<Task>> {
+        let named_all = requests.iter().all(|r| r.id.is_some());
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.create_all_once(requests.clone()).await {
+                // A fresh name that somebody has already is made anew.
+                Err(error) if error.code() == ErrorCode::AlreadyExists && !named_all && tries < ID_TRIES => {}
+                result => return result,
+            }
+        }
+    }
+
+    async fn create_all_once(&self, mut requests: Vec<CreateTask>) -> Result<Vec<Task>> {
         for request in &mut requests {
             each_once(&mut request.blocked_by);
             self.check_role(request.role.as_ref())?;

@@ -25,6 +25,16 @@ macro_rules! ask {
     };
 }
 
+/// The same for what may be answered without asking the server: that says nothing about whether it is there.
+macro_rules! quietly {
+    ($self:ident, $server:expr, $copy:expr) => {
+        match $server.await {
+            Err(error) if is_outage(&error) => $copy.await,
+            answer => answer,
+        }
+    };
+}
+
 #[async_trait]
 impl Backend for Offline {
     fn rules(&self) -> &Rules {
@@ -92,7 +102,7 @@ impl Backend for Offline {
 
     async fn views(&self, tasks: Vec<Task>) -> Result<Vec<TaskView>> {
         let copy = self.cache.views(tasks.clone());
-        ask!(self, self.client.views(tasks), copy)
+        quietly!(self, self.client.views(tasks), copy)
     }
 
     async fn show(&self, id: &TaskId) -> Result<TaskView> {
@@ -157,15 +167,15 @@ impl Backend for Offline {
     }
 
     async fn next_retry(&self) -> Result<Option<Timestamp>> {
-        ask!(self, self.client.next_retry(), self.cache.next_retry())
+        quietly!(self, self.client.next_retry(), self.cache.next_retry())
     }
 
     async fn next_deadline(&self) -> Result<Option<Timestamp>> {
-        ask!(self, self.client.next_deadline(), self.cache.next_retry())
+        quietly!(self, self.client.next_deadline(), self.cache.next_retry())
     }
 
     async fn spent_today(&self) -> Result<Spent> {
-        ask!(self, self.client.spent_today(), self.cache.spent_today())
+        quietly!(self, self.client.spent_today(), self.cache.spent_today())
     }
 
     async fn spent_on(&self, id: &TaskId) -> Result<Spent> {

@@ -246,14 +246,13 @@ enum May {
 
 /// Whether the orchestrator is known and in service.
 async fn may_claim(call: &Call, scope: &Scope, id: &OrchestratorId) -> Result<May> {
-    // Without a key, an orchestrator claims from any scope.
-    let own = call.key_scope().map(|_| scope);
-    match call.state.registry.orchestrator(own, id.as_str()).await {
-        Ok(row) if row["status"] == "maintenance" => Ok(May::NotNow),
-        Ok(_) => Ok(May::Claim),
-        Err(error) if error.code() == ErrorCode::NotFound => Ok(May::IsUnknown),
-        Err(error) => Err(error),
-    }
+    Ok(match call.state.standing(id.as_str()).await? {
+        // Without a key, an orchestrator claims from any scope.
+        Some(standing) if call.key_scope().is_some() && standing.scope != scope.as_str() => May::IsUnknown,
+        Some(standing) if standing.status == "maintenance" => May::NotNow,
+        Some(_) => May::Claim,
+        None => May::IsUnknown,
+    })
 }
 
 /// Tries until something is found or the time is over; woken up by every change.

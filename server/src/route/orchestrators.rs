@@ -37,6 +37,7 @@ async fn register(mut call: Call) -> Reply {
     let with_key = may_issue && call.asked_scope()?.is_some();
     let may_move = !matches!(call.sender, Sender::Key(_));
     let registered = registry.register(&scope, &call.fields, with_key, may_move).await?;
+    call.state.forget_orchestrators();
     if let Some(rules) = call.fields.0.get("limits").and_then(Value::as_object) {
         let number = |name: &str, default: i64| {
             rules
@@ -112,6 +113,7 @@ async fn patch(call: Call) -> Reply {
         .registry
         .set_orchestrator_status(narrowed(&call), call.param("id"), &status)
         .await?;
+    call.state.forget_orchestrators();
     Ok(Answer::ok(&row))
 }
 

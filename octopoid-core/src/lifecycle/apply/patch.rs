@@ -34,8 +34,14 @@ pub(super) fn patch(mut d: Draft<'_>, by: Option<&str>, patch: &PatchTask) -> Re
     if let Some(to) = &patch.queue {
         check_state(&d, to)?;
     }
-    if moved.is_some() {
+    if let Some(to) = moved {
         guard::not_landing(task)?;
+        if to.kind() == QueueKind::Done {
+            return Err(invalid(format!(
+                "Cannot set queue to \"done\" on task {}; it has to be accepted",
+                task.id
+            )));
+        }
     }
     d.edits = true;
     write_columns(&mut d, patch)?;
