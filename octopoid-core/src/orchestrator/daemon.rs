@@ -146,12 +146,27 @@ impl Daemon {
                 }
                 continue;
             }
-            tokio::select! {
-                _ = self.workers.join_next(), if !self.workers.is_empty() => {}
-                _ = changes.changed() => {}
-                () = woken.notified() => {}
-                _ = stop.changed() => {}
-                () = tokio::time::sleep(pause) => {}
+            let until = tokio::time::Instant::now() + pause;
+            loop {
+                // A sign of life is no reason to look at the queue.
+                let beat = self.next_beat();
+                tokio::select! {
+                    _ = self.workers.join_next(), if !self.workers.is_empty() => break,
+                    _ = changes.changed() => break,
+                    () = woken.notified() => break,
+                    _ = stop.changed() => break,
+                    () = tokio::time::sleep_until(until) => break,
+                    () = tokio::time::sleep(beat.unwrap_or_default()), if beat.is_some() => {
+                        let in_service = self.in_service;
+                        if let Err(error) = self.beat().await {
+                            tracing::warn!("the server did not take a sign of life: {error}");
+                            self.last_beat = Some(Instant::now());
+                        }
+                        if in_service != self.in_service {
+                            break;
+                        }
+                    }
+                }
             }
         }
     }
@@ -202,13 +217,19 @@ impl Daemon {
                 }
             }
         }
-        if !matches!(self.cx.backend.reach(), Reach::Local) {
-            pause = pause.min(self.cx.config.heartbeat());
-        }
         if let Some(at) = self.cx.backend.next_deadline().await? {
             pause = pause.min(at.since(self.cx.now()).max(SOON));
         }
         Ok(pause)
+    }
+
+    /// How long until the next sign of life; none where nobody waits for one.
+    fn next_beat(&self) -> Option<Duration> {
+        if matches!(self.cx.backend.reach(), Reach::Local) {
+            return None;
+        }
+        let since = self.last_beat.map_or(Duration::MAX, |at| at.elapsed());
+        Some(self.cx.config.heartbeat().saturating_sub(since))
     }
 
     /// A sign of life for the server, which also makes this orchestrator known there.
