@@ -375,3 +375,26 @@ plays:
       - run: "echo \"$OCTOPOID_TASK_TITLE\" > \"$OCTOPOID_TASK_ID.txt\""
       - commit: work
 "#;
+
+impl Project {
+    /// A machine's own clone of the repository at `remote`, with nothing of Octopoid in it. Its home folder is its own too.
+    pub fn clone_of(remote: &Path) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let base = home.path().canonicalize().unwrap();
+        let env = BTreeMap::from([
+            ("PATH".to_owned(), "/usr/local/bin:/usr/bin:/bin".to_owned()),
+            ("HOME".to_owned(), base.display().to_string()),
+            ("GIT_CONFIG_NOSYSTEM".to_owned(), "1".to_owned()),
+        ]);
+        let root = base.join("repo");
+        let project = Self { root, env, _home: home };
+        fs::write(
+            base.join(".gitconfig"),
+            "[user]\n\tname = Test\n\temail = test@example.org\n[init]\n\tdefaultBranch = trunk\n",
+        )
+        .unwrap();
+        project.git_in(&base, &["clone", "--quiet", &remote.display().to_string(), "repo"]);
+        project.git(&["branch", "--quiet", "main", "origin/main"]);
+        project
+    }
+}

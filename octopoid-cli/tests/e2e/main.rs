@@ -13,12 +13,17 @@
 
 mod bad_input;
 mod basics;
+mod chaos;
 mod claude;
 mod commands;
 mod conflicts;
 mod crashes;
 mod daemon;
 mod failures;
+mod fleet;
 mod harness;
+mod machines;
+mod moving;
+mod offline;
 mod remote;
 mod safety;

@@ -1,5 +1,7 @@
 //! The backend over HTTP: each question is one request.
 
+use std::sync::atomic::Ordering;
+
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use tokio::sync::watch as channel;
@@ -12,16 +14,18 @@ use crate::{
     error::{Error, ErrorCode, Result},
     id::{OrchestratorId, TaskId},
     lifecycle::Command,
-    model::{Attempt, CreateTask, Event, Message, QueueName, Review, Task, TaskFilter, TaskPage},
+    model::{Attempt, CreateTask, Event, Message, QueueName, Review, Sort, Task, TaskFilter, TaskPage},
     store::Spent,
 };
+
+/// Tasks that are asked for at once.
+const VIEWS: usize = 500;
 
 fn query_of(filter: &TaskFilter) -> Vec<(&'static str, String)> {
     fn words<T: ToString>(list: &[T]) -> String {
         list.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
     }
     let mut query = vec![
-        ("sort", "urgency".to_owned()),
         ("offset", filter.offset.to_string()),
         ("queue", words(&filter.queues)),
         ("priority", words(&filter.priorities)),
@@ -32,9 +36,26 @@ fn query_of(filter: &TaskFilter) -> Vec<(&'static str, String)> {
         ),
         ("limit", filter.limit.map(|l| l.to_string()).unwrap_or_default()),
     ];
-    if filter.open_only {
-        query.push(("open", "true".to_owned()));
-    }
+    let order = match filter.sort {
+        Sort::Urgency => "urgency",
+        Sort::Priority => "priority",
+        Sort::Newest => "newest",
+    };
+    query.push(("sort", order.to_owned()));
+    query.push(("type", words(&filter.types)));
+    let texts = [
+        ("claimed_by", filter.claimed_by.clone()),
+        ("orchestrator_id", filter.orchestrator_id.clone()),
+        ("flow", filter.flow.clone()),
+        ("blocked_by", filter.blocked_by.as_ref().map(ToString::to_string)),
+        ("pr_number", filter.pr_number.map(|n| n.to_string())),
+        ("needs_intervention", filter.needs_intervention.map(|b| b.to_string())),
+        ("has_plan", filter.has_plan.map(|b| b.to_string())),
+        ("auto_accept", filter.auto_accept.map(|b| b.to_string())),
+        ("needs_rebase", filter.needs_rebase.map(|b| b.to_string())),
+        ("open", filter.open_only.then(|| "true".to_owned())),
+    ];
+    query.extend(texts.into_iter().filter_map(|(name, text)| Some((name, text?))));
     query.retain(|(_, value)| !value.is_empty());
     query
 }
@@ -71,11 +92,11 @@ impl Backend for Client {
         self.apply_keyed(id, &command, keyed.then_some(key.as_str())).await
     }
 
-    async fn delete(&self, id: &TaskId, _by: &str) -> Result<()> {
+    async fn delete(&self, id: &TaskId, by: &str) -> Result<()> {
         let path = path(id, "");
         let ask = Ask {
             method: reqwest::Method::DELETE,
-            query: vec![("careful", "true".to_owned())],
+            query: vec![("careful", "true".to_owned()), ("by", by.to_owned())],
             again: false,
             ..Ask::get(&path)
         };
@@ -176,13 +197,24 @@ impl Backend for Client {
 
     async fn views(&self, tasks: Vec<Task>) -> Result<Vec<TaskView>> {
         let mut views = Vec::with_capacity(tasks.len());
-        for task in tasks {
-            let blocked_by = if task.open_blockers > 0 {
-                self.show(&task.id).await?.blocked_by
-            } else {
-                Vec::new()
+        for some in tasks.chunks(VIEWS) {
+            let ids: Vec<&TaskId> = some.iter().map(|t| &t.id).collect();
+            let ask = Ask {
+                again: true,
+                ..Ask::post("/api/v1/tasks/views", json!({ "ids": ids, "scope": self.http.scope }))
             };
-            views.push(TaskView::of(task, blocked_by));
+            let mut answer = self.http.send(ask).await?;
+            let list = answer.get_mut("tasks").map(Value::take).unwrap_or_default();
+            let known: Vec<TaskView> = serde_json::from_value(list)
+                .map_err(|e| Error::new(ErrorCode::Internal, format!("tasks are not understood: {e}")))?;
+            for task in some {
+                let blocked_by = known
+                    .iter()
+                    .find(|v| v.task.id == task.id)
+                    .map(|v| v.blocked_by.clone())
+                    .unwrap_or_default();
+                views.push(TaskView::of(task.clone(), blocked_by));
+            }
         }
         Ok(views)
     }
@@ -261,6 +293,11 @@ impl Backend for Client {
 
     async fn heartbeat(&self, beat: &Heartbeat) -> Result<bool> {
         let id = format!("{}-{}", beat.cluster, beat.machine_id);
+        // Once for each start: the project's files may have changed since the last one.
+        if !self.registered.load(Ordering::SeqCst) {
+            self.register(beat, &id).await?;
+            self.registered.store(true, Ordering::SeqCst);
+        }
         let path = format!("/api/v1/orchestrators/{id}/heartbeat");
         let ask = Ask {
             again: true,

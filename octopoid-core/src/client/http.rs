@@ -173,10 +173,16 @@ impl Http {
 
     async fn once(&self, ask: &Ask<'_>) -> Result<Value> {
         let (status, bytes) = self.exchange(ask).await?;
-        let value: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        let parsed: Option<Value> = serde_json::from_slice(&bytes).ok();
         if status.is_success() {
-            return Ok(value);
+            return match parsed {
+                Some(value) => Ok(value),
+                None if bytes.is_empty() => Ok(Value::Null),
+                // A login page of somebody in between is no answer of the server.
+                None => Err(self.stranger(status)),
+            };
         }
+        let value = parsed.unwrap_or(Value::Null);
         // The one answer of this status that is no error: nothing can be claimed.
         if status == StatusCode::NOT_FOUND && value.get("error").is_none() && value.get("message").is_some() {
             return Ok(Value::Null);
@@ -198,9 +204,21 @@ impl Http {
             .with_hint("is it running, and is server.url right? `octopoid doctor` looks")
     }
 
+    /// Somebody between here and the server answered: the server was not reached.
+    fn stranger(&self, status: StatusCode) -> Error {
+        Error::new(
+            ErrorCode::Offline,
+            format!("{} answered {status}, but not as an Octopoid server does", self.url),
+        )
+        .with_hint("is server.url right, and does a proxy stand in between?")
+    }
+
     /// The server's error as one of ours: 5xx is an outage, everything else an answer.
     fn refused(&self, status: StatusCode, body: &Value) -> Error {
         let text = |name: &str| body.get(name).and_then(Value::as_str);
+        if text("code").is_none() && !status.is_server_error() {
+            return self.stranger(status);
+        }
         if status.is_server_error() {
             let what = text("error").unwrap_or("no reason");
             return Error::new(
@@ -210,15 +228,7 @@ impl Http {
         }
         let code = text("code")
             .and_then(ErrorCode::parse)
-            .unwrap_or(match status.as_u16() {
-                401 => ErrorCode::Unauthorized,
-                403 => ErrorCode::Forbidden,
-                404 => ErrorCode::NotFound,
-                408 => ErrorCode::Timeout,
-                409 => ErrorCode::IllegalTransition,
-                429 => ErrorCode::TooManyRequests,
-                _ => ErrorCode::InvalidArgument,
-            });
+            .unwrap_or(ErrorCode::InvalidArgument);
         let message = match (text("error"), text("task_id")) {
             (Some("Task not found"), Some(id)) => format!("task {id} does not exist"),
             (Some(error), _) => error.to_owned(),

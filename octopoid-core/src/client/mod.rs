@@ -6,7 +6,7 @@ mod http;
 mod watch;
 
 use std::{
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -49,6 +49,8 @@ pub struct Client {
     changes: Arc<OnceLock<channel::Sender<u64>>>,
     /// What the server last said about claims; asked once for several questions of one look.
     claims: Arc<Mutex<Option<Claims>>>,
+    /// Whether the orchestrator was made known since this program started.
+    registered: Arc<AtomicBool>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -93,6 +95,7 @@ impl Client {
             rules: Arc::new(rules),
             changes: Arc::default(),
             claims: Arc::default(),
+            registered: Arc::default(),
         })
     }
 

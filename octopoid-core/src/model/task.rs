@@ -230,6 +230,8 @@ pub struct TaskFilter {
     pub queues: Vec<QueueName>,
     pub priorities: Vec<Priority>,
     pub roles: Vec<Role>,
+    /// Only tasks whose creator named the role.
+    pub role_named: bool,
     pub project_id: Option<ProjectId>,
     /// Only tasks that have not come to their end.
     pub open_only: bool,

@@ -77,6 +77,12 @@ impl Offline {
         self.remember_all(vec![task.clone()]).await
     }
 
+    /// The same, with what the task waits for.
+    async fn remember_blockers(&self, task: &Task, blocked_by: &[TaskId]) -> Result<()> {
+        self.remember(task).await?;
+        self.store.mirror_blockers(&task.scope, &task.id, blocked_by).await
+    }
+
     async fn remember_all(&self, mut tasks: Vec<Task>) -> Result<()> {
         for task in &mut tasks {
             if task.claimed_by.is_some() && task.claim_token.is_none() {
@@ -105,7 +111,14 @@ impl Offline {
                     self.remember(&task).await?;
                     synced.delivered += 1;
                 }
-                Err(error) if is_outage(&error) || error.code() == ErrorCode::TooManyRequests => {
+                // A wrong key says nothing about the request: it waits for a right one.
+                Err(error)
+                    if is_outage(&error)
+                        || matches!(
+                            error.code(),
+                            ErrorCode::TooManyRequests | ErrorCode::Unauthorized | ErrorCode::Forbidden
+                        ) =>
+                {
                     synced.waiting = waiting.len() - done;
                     return Ok((false, synced));
                 }
@@ -153,7 +166,7 @@ impl Offline {
         if self.ready().await? {
             match self.note(self.client.create_keyed(&request).await) {
                 Ok(task) => {
-                    self.remember(&task).await?;
+                    self.remember_blockers(&task, &request.blocked_by).await?;
                     return Ok(task);
                 }
                 Err(error) if is_outage(&error) => {}
@@ -164,12 +177,16 @@ impl Offline {
         let Some(id) = request.id.clone() else {
             return Err(Error::new(ErrorCode::Internal, "a task has no id"));
         };
-        self.outbox
+        let added = self
+            .outbox
             .add(&key, &id, &Request::Create(Box::new(request.clone())), Self::now())?;
         match self.cache.create(request).await {
             Ok(task) => Ok(task),
             Err(error) => {
-                self.outbox.take_back(&key)?;
+                // An earlier request under the same key was promised and stays.
+                if added {
+                    self.outbox.take_back(&key)?;
+                }
                 Err(error)
             }
         }
@@ -230,6 +247,11 @@ impl Offline {
         self.remember_all(page.tasks).await?;
         for task in self.cache.list(&filter).await?.tasks {
             if !seen.contains(&task.id) && !waiting.contains(&task.id) {
+                // A list that moves while it is read may pass over a task.
+                match self.client.task(&task.id).await {
+                    Err(error) if error.code() == ErrorCode::NotFound => {}
+                    _ => continue,
+                }
                 // Deleted on the server. What cannot be removed here is only an old copy.
                 if let Err(error) = self.cache.delete(&task.id, "sync", true).await {
                     tracing::debug!(task = %task.id, "an old copy stays: {error}");
@@ -242,11 +264,7 @@ impl Offline {
     async fn synchronise(&self) -> Result<Synced> {
         let (reached, mut synced) = self.replay().await?;
         if !reached {
-            let health = self.note(self.client.health().await.map(|_| ()));
-            return match health {
-                Err(error) => Err(error),
-                Ok(()) => Ok(synced),
-            };
+            return self.note(self.client.status().await).map(|_| synced);
         }
         synced.refreshed = self.refresh().await?;
         let known: Vec<String> = synced

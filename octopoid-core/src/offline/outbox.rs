@@ -90,21 +90,22 @@ impl Outbox {
         store_error(&self.path, "use", error)
     }
 
-    /// Keeps a request; durable when this returns.
-    pub(super) fn add(&self, key: &str, task: &TaskId, request: &Request, at: Timestamp) -> Result<()> {
+    /// Keeps a request; durable when this returns. False when one with this key waits already.
+    pub(super) fn add(&self, key: &str, task: &TaskId, request: &Request, at: Timestamp) -> Result<bool> {
         let text = serde_json::to_string(request).map_err(|e| {
             Error::new(
                 crate::error::ErrorCode::Internal,
                 format!("a request cannot be written down: {e}"),
             )
         })?;
-        self.connection()
+        let added = self
+            .connection()
             .execute(
                 "INSERT INTO outbox (key, task_id, request, at, state) VALUES (?1, ?2, ?3, ?4, 'waiting') ON CONFLICT (key) DO NOTHING",
                 (key, task.as_str(), text, at.0),
             )
             .map_err(|e| self.fail(e))?;
-        Ok(())
+        Ok(added == 1)
     }
 
     /// Requests in one state, in their order.

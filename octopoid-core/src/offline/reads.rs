@@ -56,7 +56,13 @@ impl Backend for Offline {
     }
 
     async fn delete(&self, id: &TaskId, by: &str) -> Result<()> {
-        self.ready().await?;
+        if !self.ready().await? {
+            return Err(Error::new(
+                ErrorCode::Offline,
+                format!("task {id} cannot be deleted while requests wait for the server"),
+            )
+            .with_hint("`octopoid sync` sends them"));
+        }
         self.note(self.client.delete(id, by).await)?;
         if let Err(error) = self.cache.delete(id, by, true).await {
             tracing::debug!(task = %id, "an old copy stays: {error}");
@@ -108,7 +114,7 @@ impl Backend for Offline {
     async fn show(&self, id: &TaskId) -> Result<TaskView> {
         match self.note(self.client.show(id).await) {
             Ok(view) => {
-                self.remember(&view.task).await?;
+                self.remember_blockers(&view.task, &view.blocked_by).await?;
                 Ok(view)
             }
             Err(error) if is_outage(&error) => self.cache.show(id).await.map_err(|_| unseen(id)),

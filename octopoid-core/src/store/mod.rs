@@ -196,6 +196,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn import(&self, lines: Vec<String>, dry_run: bool) -> Result<Imported>;
     /// Writes tasks as they are elsewhere, without events: for a store that is a copy.
     async fn mirror(&self, tasks: Vec<Task>) -> Result<()>;
+    /// Writes what a task waits for, as far as these tasks are in the copy.
+    async fn mirror_blockers(&self, scope: &Scope, id: &TaskId, blocked_by: &[TaskId]) -> Result<()>;
     /// Forgets the idempotency keys of before a moment.
     async fn forget_keys(&self, before: Timestamp) -> Result<u64>;
     /// Whether the database answers.

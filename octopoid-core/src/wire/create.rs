@@ -26,12 +26,15 @@ fn strings(fields: &Fields, name: &str) -> Result<Vec<String>> {
 }
 
 /// Reads the fields; which of them are missing is the engine's business, except for a name of any kind.
-pub fn create_task(fields: &Fields) -> Result<CreateTask> {
+///
+/// Without a title, earlier clients get the id as one; with `titled` the body's first line gives it, as everywhere else.
+pub fn create_task(fields: &Fields, titled: bool) -> Result<CreateTask> {
     let id = fields.text("id")?.map(|id| TaskId::parse(&id)).transpose()?;
     let content = fields.text("content")?;
     let file_path = fields.text("file_path")?;
     let title = fields.text("title")?.or_else(|| match (&content, &id, &file_path) {
         (Some(_), None, _) => None,
+        _ if titled => None,
         (_, Some(id), _) => Some(id.to_string()),
         (None, None, path) => path.clone(),
     });

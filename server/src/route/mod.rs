@@ -144,7 +144,7 @@ pub fn router(state: &Arc<State>) -> Router {
         };
         // Words that are a route for POST are names of tasks for every other method.
         if route.path == "/api/v1/tasks/{id}" {
-            for word in ["/api/v1/tasks/claim", "/api/v1/tasks/batch"] {
+            for word in ["/api/v1/tasks/claim", "/api/v1/tasks/batch", "/api/v1/tasks/views"] {
                 router = router.route(word, on(filter, handler.clone()));
             }
         }

@@ -45,6 +45,7 @@ routes! {
     GET "/api/v1/tasks" list, "Tasks, a page at a time", query "scope queue priority role type flow claimed_by orchestrator_id project_id blocked_by pr_number:integer needs_intervention:boolean has_plan:boolean auto_accept:boolean needs_rebase:boolean open:boolean sort limit:integer offset:integer" => &[(200, "TaskPage")];
     POST "/api/v1/tasks" create, "Create a task", fields "id file_path title content branch scope queue priority complexity role type blocked_by:names project_id hooks:any flow flow_overrides:any auto_accept:flag checks:array paths:array created_by idempotency_key metadata:any" => &[(201, "Task"), (200, "Task")];
     POST "/api/v1/tasks/batch" batch, "Create up to 1000 tasks, all or none", fields "tasks:array! scope" => &[(201, "Tasks")];
+    POST "/api/v1/tasks/views" views, "Several tasks with what each waits for, in the typed form", fields "ids:array! scope" => &[(200, "Object")];
     GET "/api/v1/tasks/{id}" get, "One task", query "scope include" => &[(200, "Task")];
     PATCH "/api/v1/tasks/{id}" patch, "Write columns of a task", fields "queue title priority complexity:null role:null type:null branch blocked_by:names claimed_by:null claimed_at:null orchestrator_id:null lease_expires_at:null commits_count:integer turns_used:integer attempt_count:integer rejection_count:integer has_plan:flag plan_id:null project_id:null auto_accept:flag pr_number:integer pr_url:null checks:any check_results:any needs_rebase:flag needs_intervention:flag hooks:any flow flow_overrides:any content:null execution_notes:null version:integer claim_token scope" => &[(200, "Task")];
     DELETE "/api/v1/tasks/{id}" delete, "Delete a task; its history stays", reads Leniently => &[(200, "Object")];
@@ -102,6 +103,8 @@ fn filter(call: &Call, window: Window) -> Result<TaskFilter> {
             .map(|p| p.parse::<Priority>())
             .collect::<Result<_>>()?,
         roles: roles.iter().map(|r| r.parse()).collect::<Result<_>>()?,
+        // To earlier clients, a task without a role matches none.
+        role_named: !call.wants_full(),
         project_id: query.get("project_id").map(ProjectId::parse).transpose()?,
         open_only: query.flag("open")?.unwrap_or(false),
         claimed_by: query.get("claimed_by").map(str::to_owned),
@@ -117,6 +120,7 @@ fn filter(call: &Call, window: Window) -> Result<TaskFilter> {
         sort: match query.get("sort") {
             Some("priority") => Sort::Priority,
             Some("urgency") => Sort::Urgency,
+            Some("newest") => Sort::Newest,
             // Clients that name no scope list by priority.
             _ if call.asked_scope()?.is_none() && call.key_scope().is_none() => Sort::Priority,
             _ => Sort::Newest,
@@ -161,7 +165,7 @@ fn named(answer: Answer, ignored: &[impl AsRef<str>]) -> Answer {
 
 /// The request for a task, with the branch of its project.
 async fn request(call: &Call, fields: &Fields) -> Result<CreateTask> {
-    let mut request = wire::create_task(fields)?;
+    let mut request = wire::create_task(fields, call.wants_full())?;
     let scope = call.scope()?;
     if let Some(project) = &request.project_id {
         let row = call
@@ -269,6 +273,23 @@ async fn batch(call: Call) -> Reply {
     Ok(Answer::json(201, &json!({ "tasks": rows, "total": rows.len() })))
 }
 
+async fn views(call: Call) -> Reply {
+    let ids = call.fields.names("ids")?.unwrap_or_default();
+    if ids.len() > BATCH {
+        return Err(Error::invalid(format!("at most {BATCH} ids at once")).into());
+    }
+    let engine = call.engine().await?;
+    let mut tasks = Vec::with_capacity(ids.len());
+    for id in &ids {
+        match engine.task(&TaskId::parse(id)?).await {
+            Ok(task) => tasks.push(task),
+            Err(error) if error.code() == ErrorCode::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Answer::of(200, &json!({ "tasks": engine.views(tasks).await? }))
+}
+
 async fn get(call: Call) -> Reply {
     let (engine, id) = call.task().await?;
     let missing = |e: Error| Problem::from(e).about_task(call.param("id"));
@@ -335,7 +356,8 @@ async fn delete(call: Call) -> Reply {
         .map_err(|_| Problem::from(Error::new(ErrorCode::NotFound, "Task not found")))?;
     // A person's tool asks to be stopped where work would be lost; earlier clients delete in any state.
     let force = call.query.flag("careful")? != Some(true);
-    engine.delete(&id, "api", force).await.map_err(|e| match e.code() {
+    let by = call.query.get("by").unwrap_or("api").to_owned();
+    engine.delete(&id, &by, force).await.map_err(|e| match e.code() {
         ErrorCode::NotFound => Problem::from(Error::new(ErrorCode::NotFound, "Task not found")),
         _ => e.into(),
     })?;

@@ -115,13 +115,23 @@ impl Draft<'_> {
         }
         let mut reviews = self.facts.reviews.to_vec();
         reviews.extend(self.review.clone());
-        self.after.awaiting = self.facts.flow.awaiting(
-            &self.after.queue,
-            &self.after.role,
-            self.after.head_sha.as_deref(),
-            self.after.attention.as_deref(),
-            &reviews,
-        );
+        // Who must act follows from these alone; where none of them changes, it stands.
+        let same = self.after.queue == before.queue
+            && self.after.role == before.role
+            && self.after.head_sha == before.head_sha
+            && self.after.attention == before.attention
+            && self.after.flow == before.flow
+            && self.after.external == before.external
+            && self.review.is_none();
+        if !same {
+            self.after.awaiting = self.facts.flow.awaiting(
+                &self.after.queue,
+                &self.after.role,
+                self.after.head_sha.as_deref(),
+                self.after.attention.as_deref(),
+                &reviews,
+            );
+        }
         let on_word = self.after.external && self.after.head_sha.is_none();
         if self.after.kind() == QueueKind::Review && (on_word || self.facts.flow.is_foreign()) {
             self.after.awaiting = Some(actor::CLIENT.to_owned());

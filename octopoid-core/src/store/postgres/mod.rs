@@ -248,6 +248,12 @@ impl Store for PostgresStore {
         self.run(true, move |c| sql::write::mirror(c, &tasks)).await
     }
 
+    async fn mirror_blockers(&self, scope: &Scope, id: &TaskId, blocked_by: &[TaskId]) -> Result<()> {
+        let (scope, id, blocked_by) = (scope.clone(), id.clone(), blocked_by.to_vec());
+        self.run(true, move |c| sql::write::mirror_blockers(c, &scope, &id, &blocked_by))
+            .await
+    }
+
     async fn forget_keys(&self, before: Timestamp) -> Result<u64> {
         self.run(true, move |c| sql::write::forget_keys(c, before)).await
     }
@@ -262,7 +268,7 @@ impl Store for PostgresStore {
         let seen = Arc::clone(&tried);
         let outcome = self
             .run(true, move |c| {
-                let done = sql::import(c, &lines)?;
+                let done = sql::import(c, &lines, dry_run)?;
                 if !dry_run {
                     return Ok(done);
                 }

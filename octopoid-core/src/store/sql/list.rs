@@ -58,7 +58,7 @@ pub(in crate::store) fn list(c: &mut dyn Sql, scope: &Scope, filter: &TaskFilter
             values.len()
         ));
     }
-    if !filter.roles.is_empty() {
+    if filter.role_named && !filter.roles.is_empty() {
         condition.push_str(" AND role_given = 1");
     }
     if filter.open_only {

@@ -88,6 +88,7 @@ fn claimed_with(c: &mut dyn Sql, scope: &Scope, token: Option<&str>) -> Answer<S
     let Some(token) = token else {
         return Ok(Snapshot::default());
     };
+    c.lock_name(&format!("{scope}\u{1}claim\u{1}{token}"))?;
     let sql = format!("SELECT {} FROM tasks WHERE scope = ?1 AND claim_token = ?2", row::TASK);
     let task = first(c, &sql, &[scope.into(), token.into()], row::task)?;
     let attempt = match &task {
@@ -187,6 +188,8 @@ fn open(c: &mut dyn Sql, scope: &Scope, filter: &OpenFilter) -> Answer<Option<Ta
 
 fn earlier(c: &mut dyn Sql, scope: &Scope, key: Option<&(String, String)>) -> Answer<Option<(String, Task)>> {
     let Some((key, _)) = key else { return Ok(None) };
+    // The same request at the same moment waits here, and then finds what the first one did.
+    c.lock_name(&format!("{scope}\u{1}key\u{1}{key}"))?;
     let found = first(
         c,
         "SELECT fingerprint, task_id FROM idempotency WHERE scope = ?1 AND key = ?2",
@@ -206,7 +209,7 @@ fn cycle(c: &mut dyn Sql, scope: &Scope, id: &TaskId, new: &[TaskId]) -> Answer<
     for blocker in new {
         let found = first(
             c,
-            "WITH RECURSIVE waits(id) AS (SELECT CAST(?2 AS TEXT) UNION SELECT b.blocker_id FROM blockers b JOIN waits w \
+            "WITH RECURSIVE waits(id) AS (SELECT id FROM tasks WHERE scope = ?1 AND id = ?2 UNION SELECT b.blocker_id FROM blockers b JOIN waits w \
              ON b.scope = ?1 AND b.task_id = w.id) SELECT 1 FROM waits WHERE id = ?3",
             &[scope.into(), blocker.into(), id.into()],
             |_| Ok(()),

@@ -8,7 +8,7 @@ use super::{Answer, Sql, Stop, Value, row};
 use crate::{
     clock::Timestamp,
     error::{Error, ErrorCode},
-    id::{Scope, to_hex},
+    id::{Scope, TaskId, to_hex},
     lifecycle::{AttemptChange, Change},
     model::{Task, Verdict},
 };
@@ -168,6 +168,23 @@ pub(in crate::store) fn mirror(c: &mut dyn Sql, tasks: &[Task]) -> Answer<()> {
         c.execute(&SQL, &row::task_values(task)?)?;
     }
     Ok(())
+}
+
+/// Writes what a task waits for elsewhere, as far as these tasks are here.
+pub(in crate::store) fn mirror_blockers(
+    c: &mut dyn Sql,
+    scope: &Scope,
+    id: &TaskId,
+    blocked_by: &[TaskId],
+) -> Answer<()> {
+    let Some(task) = super::load::task(c, scope, id)? else {
+        return Ok(());
+    };
+    let mut here = Vec::new();
+    for blocker in blocked_by {
+        here.extend(super::load::task(c, scope, blocker)?.map(|t| t.id));
+    }
+    set_blockers(c, &task, &here)
 }
 
 pub(in crate::store) fn forget_keys(c: &mut dyn Sql, before: Timestamp) -> Answer<u64> {

@@ -211,6 +211,12 @@ impl Store for SqliteStore {
         self.write(move |c| sql::write::mirror(c, &tasks)).await
     }
 
+    async fn mirror_blockers(&self, scope: &Scope, id: &TaskId, blocked_by: &[TaskId]) -> Result<()> {
+        let (scope, id, blocked_by) = (scope.clone(), id.clone(), blocked_by.to_vec());
+        self.write(move |c| sql::write::mirror_blockers(c, &scope, &id, &blocked_by))
+            .await
+    }
+
     async fn forget_keys(&self, before: Timestamp) -> Result<u64> {
         self.write(move |c| sql::write::forget_keys(c, before)).await
     }
@@ -225,7 +231,7 @@ impl Store for SqliteStore {
         let seen = Arc::clone(&tried);
         let outcome = self
             .write(move |c| {
-                let done = sql::import(c, &lines)?;
+                let done = sql::import(c, &lines, dry_run)?;
                 if !dry_run {
                     return Ok(done);
                 }

@@ -1,0 +1,24 @@
+//! One behaviour whatever is behind it, and what happens when that breaks: the four backends, outages, storms, faults.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::large_futures,
+    reason = "tests fail by panicking"
+)]
+#![allow(
+    unreachable_pub,
+    missing_debug_implementations,
+    reason = "nothing here is seen from outside"
+)]
+
+mod cuts;
+mod faults;
+mod outage;
+mod postgres;
+mod proxy;
+mod server;
+mod storm;
+mod suite;
+mod transfer;
+mod worlds;
