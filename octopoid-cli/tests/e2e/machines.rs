@@ -79,6 +79,7 @@ fn spawn(folder: &Path, port: u16, args: &[String]) -> Option<Child> {
         }
         if begun.elapsed() > PATIENCE {
             let _ = child.kill();
+            let _ = child.wait();
             panic!("the server does not listen: {}", String::from_utf8_lossy(&said));
         }
         std::thread::sleep(Duration::from_millis(10));
@@ -305,7 +306,7 @@ pub fn claimers(story: &[Value]) -> Vec<String> {
 /// the one before, and whatever a worker does belongs to the claim that is open at that moment.
 #[track_caller]
 pub fn sound(story: &[Value]) {
-    let (mut epoch, mut version) = (0, 0);
+    let (mut epoch, mut version): (i64, i64) = (0, 0);
     // What the open claim is for, and its attempt; a landing has none.
     let mut open: Option<(&str, &Value)> = None;
     for event in story {

@@ -1,4 +1,5 @@
 //! One behaviour whatever is behind it, and what happens when that breaks: the four backends, outages, storms, faults.
+#![allow(clippy::cloned_ref_to_slice_refs, reason = "a list of one, written as a list")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
