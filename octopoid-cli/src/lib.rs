@@ -80,6 +80,15 @@ fn directory(global: &Global) -> Result<PathBuf, Error> {
     }
 }
 
+/// Says when an answer is not the server's own.
+fn tell_if_offline(octopoid: &Octopoid, output: &Output) {
+    if let octopoid_core::backend::Reach::Offline { url, since, .. } = octopoid.reach() {
+        output.message(&format!(
+            "offline since {since}: {url} cannot be reached; this is the last that was seen"
+        ));
+    }
+}
+
 /// The project that a command works on.
 fn open(global: &Global) -> Result<Octopoid, Error> {
     Octopoid::open(directory(global)?)

@@ -8,13 +8,18 @@ use std::{
 
 /// The version of Claude Code that the tests run; recordings in the tree are of the same one.
 const CLAUDE_CODE: &str = "@anthropic-ai/claude-code@2.1.330";
+/// What `server/tests/fuzz.rs` runs, each package with its version.
+const SCHEMATHESIS: &str = "server/tests/fuzz.requirements.txt";
+/// Where Debian has the programs of PostgreSQL, a folder for each version.
+const POSTGRESQL: &str = "/usr/lib/postgresql";
 
 const HELP: &str = "usage: cargo xtask COMMAND
 
   test    formatting, lints, documentation, and all tests; installs what they need under target/tools
   ci      the same
   tools   only install what the tests need
-  bench   measure, as ratios in one run";
+  bench   measure, as ratios in one run
+  chaos   kill daemons, break connections and restart databases, for longer than `test` does";
 
 type Outcome = Result<(), String>;
 
@@ -26,6 +31,7 @@ fn main() -> ExitCode {
         "test" | "ci" => test(),
         "tools" => tools(),
         "bench" => bench(),
+        "chaos" => chaos(),
         _ => Err(HELP.to_owned()),
     };
     match outcome {
@@ -123,31 +129,84 @@ fn tools() -> Outcome {
     if !has("git") {
         debian(&["git"])?;
     }
-    let dir = target().join("tools/claude-code");
+    claude_code()?;
+    schemathesis()?;
+    postgresql()
+}
+
+/// Fills a folder below `target/tools` unless it says that it holds exactly this.
+fn once(folder: &str, what: &str, install: impl FnOnce(&Path) -> Outcome) -> Outcome {
+    let dir = target().join("tools").join(folder);
     let stamp = dir.join("installed");
-    if std::fs::read_to_string(&stamp).is_ok_and(|s| s == CLAUDE_CODE) {
+    if std::fs::read_to_string(&stamp).is_ok_and(|s| s == what) {
         return Ok(());
     }
-    if !has("npm") {
-        debian(&["npm"])?;
-    }
     std::fs::create_dir_all(&dir).map_err(|e| format!("cannot create {}: {e}", dir.display()))?;
-    let prefix = dir.display().to_string();
-    run(
-        "npm",
-        &[
-            "install",
-            "--prefix",
-            &prefix,
-            "--no-audit",
-            "--no-fund",
-            "--loglevel",
-            "error",
-            CLAUDE_CODE,
-        ],
-        &[],
-    )?;
-    std::fs::write(&stamp, CLAUDE_CODE).map_err(|e| format!("cannot write {}: {e}", stamp.display()))
+    install(&dir)?;
+    std::fs::write(&stamp, what).map_err(|e| format!("cannot write {}: {e}", stamp.display()))
+}
+
+fn claude_code() -> Outcome {
+    once("claude-code", CLAUDE_CODE, |dir| {
+        if !has("npm") {
+            debian(&["npm"])?;
+        }
+        let prefix = dir.display().to_string();
+        run(
+            "npm",
+            &[
+                "install",
+                "--prefix",
+                &prefix,
+                "--no-audit",
+                "--no-fund",
+                "--loglevel",
+                "error",
+                CLAUDE_CODE,
+            ],
+            &[],
+        )
+    })
+}
+
+/// Schemathesis in a virtual environment of Python; `server/tests/fuzz.rs` makes the same one where this has not run.
+fn schemathesis() -> Outcome {
+    let list = root().join(SCHEMATHESIS);
+    let wanted = std::fs::read_to_string(&list).map_err(|e| format!("cannot read {}: {e}", list.display()))?;
+    once("schemathesis", &wanted, |dir| {
+        let home = dir.display().to_string();
+        let make = || run("python3", &["-m", "venv", "--clear", &home], &[]);
+        if make().is_err() {
+            // Debian's Python comes without what makes environments.
+            debian(&["python3", "python3-venv"])?;
+            make()?;
+        }
+        run(
+            &format!("{home}/bin/python"),
+            &["-m", "pip", "install", "--quiet", "--requirement", SCHEMATHESIS],
+            &[("PIP_DISABLE_PIP_VERSION_CHECK", "1")],
+        )
+    })
+}
+
+fn postgresql() -> Outcome {
+    let found = std::fs::read_dir(POSTGRESQL).is_ok_and(|mut versions| {
+        versions.any(|version| version.is_ok_and(|version| version.path().join("bin/initdb").is_file()))
+    });
+    if found {
+        return Ok(());
+    }
+    let is_root = Command::new("id")
+        .arg("-u")
+        .output()
+        .is_ok_and(|o| o.stdout.trim_ascii() == b"0");
+    if !is_root {
+        return Err(format!(
+            "the tests start databases with the programs below {POSTGRESQL}, and there are none: \
+             install Debian's package postgresql (`apt-get install postgresql`)"
+        ));
+    }
+    debian(&["postgresql"])
 }
 
 fn debian(packages: &[&str]) -> Outcome {
@@ -155,6 +214,26 @@ fn debian(packages: &[&str]) -> Outcome {
     let mut args = vec!["install", "--yes", "--quiet", "--no-install-recommends"];
     args.extend(packages);
     run("apt-get", &args, &[("DEBIAN_FRONTEND", "noninteractive")])
+}
+
+/// The tests of kills and outages, with more of both. Nothing but their assertions says how it went.
+fn chaos() -> Outcome {
+    tools()?;
+    let longer = [
+        ("OCTOPOID_CHAOS_TASKS", "200"),
+        ("OCTOPOID_CHAOS_KILLS", "100000"),
+        ("OCTOPOID_STORM_TASKS", "5000"),
+    ];
+    for (package, test) in [("octopoid-cli", "chaos"), ("octopoid-server", "storm")] {
+        let chosen = format!("test({test})");
+        let args: &[&str] = if nextest().is_ok() {
+            &["nextest", "run", "--package", package, "-E", &chosen, "--no-capture"]
+        } else {
+            &["test", "--package", package, "--tests", "--", test, "--nocapture"]
+        };
+        run("cargo", args, &longer)?;
+    }
+    Ok(())
 }
 
 fn bench() -> Outcome {
@@ -166,6 +245,11 @@ fn bench() -> Outcome {
     run(
         "cargo",
         &["bench", "--package", "octopoid-core", "--bench", "ratios"],
+        &[],
+    )?;
+    run(
+        "cargo",
+        &["bench", "--package", "octopoid-server", "--bench", "http"],
         &[],
     )
 }

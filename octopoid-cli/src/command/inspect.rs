@@ -19,11 +19,13 @@ use crate::{
     cli::{Format, Global},
     open,
     output::{Output, task_text, why_text},
+    tell_if_offline,
 };
 
 pub(crate) async fn show(id: &TaskId, format: Format, global: &Global, output: &Output) -> Result<u8, Error> {
     let octopoid = open(global)?;
     let view = octopoid.tasks().show(id).await?;
+    tell_if_offline(&octopoid, output);
     output.json(&view)?;
     if format == Format::Md {
         let task = view.task;
@@ -50,7 +52,9 @@ pub(crate) async fn show(id: &TaskId, format: Format, global: &Global, output: &
 }
 
 pub(crate) async fn why(id: &TaskId, global: &Global, output: &Output) -> Result<u8, Error> {
-    let why = open(global)?.tasks().why(id).await?;
+    let octopoid = open(global)?;
+    let why = octopoid.tasks().why(id).await?;
+    tell_if_offline(&octopoid, output);
     output.json(&why)?;
     output.text(&why_text(output, &why))?;
     Ok(0)

@@ -15,6 +15,7 @@ use crate::{
     cli::{self, Global},
     open,
     output::{Output, Tone, task_rows},
+    tell_if_offline,
 };
 
 fn stdin() -> Result<Vec<u8>, Error> {
@@ -70,6 +71,7 @@ pub(crate) async fn enqueue(args: cli::Enqueue, global: &Global, output: &Output
             .with_hint("a task file (--file) or text on standard input (-) will do too"));
     }
     let task = octopoid.tasks().create(request).await?;
+    tell_if_offline(&octopoid, output);
     let next = match (task.is_blocked(), DaemonInfo::read_alive(&paths(&octopoid))) {
         (true, _) => "it waits for the tasks before it".to_owned(),
         (false, Some(_)) => "the orchestrator gives it to an agent now".to_owned(),
@@ -110,6 +112,7 @@ pub(crate) async fn list(args: cli::List, global: &Global, output: &Output) -> R
         ..TaskFilter::default()
     };
     let page = octopoid.tasks().list(&filter).await?;
+    tell_if_offline(&octopoid, output);
     let (total, offset, limit) = (page.total, page.offset, page.limit);
     let tasks = octopoid.tasks().views(page.tasks).await?;
     if output.is_json() {

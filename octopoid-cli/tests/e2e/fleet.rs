@@ -24,7 +24,11 @@ fn a_task_written_down_here_is_done_there_once() {
         assert_eq!(machine.expect_queue(&id, "done")["merged_sha"], merged);
     }
     assert_eq!(fleet.on_base(&format!("{id}.txt")), "Anywhere");
-    assert_eq!(b.git(&["rev-parse", BASE]), merged, "the merging machine's branch followed");
+    assert_eq!(
+        b.git(&["rev-parse", BASE]),
+        merged,
+        "the merging machine's branch followed"
+    );
     // The other machine finds nothing left to do.
     a.run(&["start", "--once"]).ok();
     let story = fleet.server.story(&id);
@@ -46,7 +50,10 @@ fn what_one_machine_made_another_reviews_and_merges() {
     b.scripted("implementer", "implement", PAUSED);
     let id = b.enqueue(&["Both"]);
     a.run(&["start", "--once"]).ok();
-    let head = a.expect_queue(&id, "provisional")["head_sha"].as_str().unwrap().to_owned();
+    let head = a.expect_queue(&id, "provisional")["head_sha"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let shared = format!("refs/octopoid/work/{id}/{head}");
     assert!(
         fleet.git(&["for-each-ref", "--format=%(refname)"]).contains(&shared),
@@ -87,11 +94,15 @@ fn what_a_person_approves_here_is_merged_there() {
     b.scripted("implementer", "implement", PAUSED);
     let id = a.enqueue(&["By hand"]);
     a.run(&["start", "--once"]).ok();
-    let head = a.expect_queue(&id, "provisional")["head_sha"].as_str().unwrap().to_owned();
-    // Neither ran on this machine nor did it review: everything that it looks at comes through the remote.
-    b.run(&["diff", &id]).ok().says("+By hand");
+    let head = a.expect_queue(&id, "provisional")["head_sha"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    // This machine neither worked on it nor reviewed it: the landing has to fetch the commit.
     b.run(&["approve", &id, "--by", "alice"]).ok();
+    assert!(!b.git(&["rev-list", "--all"]).contains(&head));
     b.run(&["start", "--once"]).ok().says("merged into trunk");
+    b.run(&["diff", &id]).ok().says("+By hand");
     assert_eq!(a.expect_queue(&id, "done")["head_sha"], head);
     assert_eq!(b.show(&id)["reviews"][0]["by"], "alice");
     assert_eq!(claimers(&fleet.server.story(&id)), ["c-a", "c-b"]);
@@ -134,7 +145,10 @@ plays:
         a.prompt(&id, 3).contains("first refusal"),
         "the reason came through the server"
     );
-    assert_eq!(a.read("../seen-3").lines().collect::<Vec<_>>(), ["work-1", "a test", "first"]);
+    assert_eq!(
+        a.read("../seen-3").lines().collect::<Vec<_>>(),
+        ["work-1", "a test", "first"]
+    );
     once(&b);
     // … and then to the other one, which goes on from both commits of the first.
     b.scripted("implementer", "implement", "");
@@ -214,7 +228,7 @@ plays:
         assert_eq!(added.lines().count(), 1, "{id} came into the branch once");
     }
     assert!(
-        who.contains(&"c-a".to_owned()) && who.contains(&"c-b".to_owned()),
+        ["c-a", "c-b"].iter().all(|machine| who.iter().any(|w| w == machine)),
         "both worked: {who:?}"
     );
     let after: usize = fleet.git(&["rev-list", "--count", BASE]).parse().unwrap();
@@ -234,7 +248,9 @@ fn a_machine_in_maintenance_claims_nothing() {
     let heard = || fleet.server.ask("GET", path, None).1["last_heartbeat"].to_string();
     let mut daemon = a.start(&[], &[]);
     eventually("it is known", || fleet.server.ask("GET", path, None).0 == 200);
-    let (status, row) = fleet.server.ask("PATCH", path, Some(&json!({ "status": "maintenance" })));
+    let (status, row) = fleet
+        .server
+        .ask("PATCH", path, Some(&json!({ "status": "maintenance" })));
     assert_eq!((status, &row["status"]), (200, &"maintenance".into()));
     let id = a.enqueue(&["Later"]);
     for _ in 0..2 {
@@ -290,7 +306,12 @@ fn status_tells_of_the_server_and_init_of_the_machine() {
     assert_eq!(status["scope"], SCOPE);
     let server = &status["server"];
     assert_eq!(
-        (&server["url"], &server["connected"], &server["outbox"], &server["dropped"]),
+        (
+            &server["url"],
+            &server["connected"],
+            &server["outbox"],
+            &server["dropped"]
+        ),
         (&json!(fleet.server.url), &true.into(), &0.into(), &0.into())
     );
     assert!(server["latency_ms"].is_u64(), "{server}");
@@ -314,7 +335,16 @@ plays:
     let (a, b) = (fleet.machine("a", script, ""), fleet.machine("b", script, ""));
     let database = fleet.server.database();
     let make = |scope: &str| {
-        let made = a.run(&["key", "create", "--scope", scope, "--name", "m", "--database", &database]);
+        let made = a.run(&[
+            "key",
+            "create",
+            "--scope",
+            scope,
+            "--name",
+            "m",
+            "--database",
+            &database,
+        ]);
         made.ok().out.trim().to_owned()
     };
     let (key, other) = (make(SCOPE), make("other"));
@@ -360,9 +390,15 @@ plays:
     );
 
     // From the file, which `init` writes for its owner only.
-    let written = b.run_with(&["init", "--server", &fleet.server.url, "--json"], &env).ok().json();
+    let written = b
+        .run_with(&["init", "--server", &fleet.server.url, "--json"], &env)
+        .ok()
+        .json();
     assert_eq!(written["written"], json!([".octopoid/credentials"]));
-    let mode = fs::metadata(b.path(".octopoid/credentials")).unwrap().permissions().mode();
+    let mode = fs::metadata(b.path(".octopoid/credentials"))
+        .unwrap()
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o777, 0o600);
     b.git(&["check-ignore", "--quiet", ".octopoid/credentials"]);
     let second = b.enqueue(&["Two"]);
@@ -386,9 +422,6 @@ fn a_server_that_was_never_reached_is_an_error_with_a_hint() {
         assert_eq!(error["code"], "offline", "{error}");
         assert!(error["hint"].is_string(), "{error}");
     }
-    let status = a.json(&["status"]);
-    assert_eq!(status["server"]["connected"], false);
-    a.run(&["status"]).ok().says("offline since");
 }
 
 #[test]
@@ -398,5 +431,8 @@ fn a_queue_that_was_never_seen_is_not_called_empty() {
     fleet.machine("b", WORKS, "").enqueue(&["It is there"]);
     fleet.server.kill();
     a.run(&["list"]).code(5).says("cannot be reached").says("hint: ");
-    a.run(&["start", "--once"]).code(5).says("cannot be reached").says("hint: ");
+    a.run(&["start", "--once"])
+        .code(5)
+        .says("cannot be reached")
+        .says("hint: ");
 }

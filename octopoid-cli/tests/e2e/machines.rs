@@ -54,7 +54,7 @@ fn spawn(folder: &Path, port: u16, args: &[String]) -> Option<Child> {
     let listen = format!("127.0.0.1:{port}");
     let database = format!("sqlite:{}", folder.join("server.db").display());
     let mut child = Command::new(BIN)
-        .args(["serve", "--listen", &listen, "--database", &database])
+        .args(["serve", "--listen", listen.as_str(), "--database", database.as_str()])
         .args(["--default-scope", SCOPE, "--lease-sweep-seconds", "0.5"])
         .args(args)
         .current_dir(folder)

@@ -1,9 +1,10 @@
 //! Lock files that a killed process of ours left behind; nobody else's are touched.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     fs,
     path::{Path, PathBuf},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -13,7 +14,30 @@ use crate::error::{Error, Result};
 /// How long a lock must stay as it is before it counts as left behind.
 const STILL: Duration = Duration::from_millis(700);
 
+/// What cannot be done twice at once in one repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Turn {
+    /// Making and removing worktrees: each looks at all the others, also at those that are half made.
+    Worktrees,
+    /// Exchanges with a remote: each writes the same refs.
+    Remote,
+}
+
+/// Whose turn it is, for each repository that this process works in.
+type Turns = Mutex<HashMap<(PathBuf, Turn), Arc<Mutex<()>>>>;
+
 impl Repo {
+    /// Runs `work` when nothing else of that kind runs in this repository.
+    pub(super) fn in_turn<T>(&self, turn: Turn, work: impl FnOnce() -> T) -> T {
+        static TURNS: LazyLock<Turns> = LazyLock::new(Mutex::default);
+        let mine = {
+            let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(turns.entry((self.root().to_path_buf(), turn)).or_default())
+        };
+        let _turn = mine.lock().unwrap_or_else(PoisonError::into_inner);
+        work()
+    }
+
     /// Removes lock files on refs and on Octopoid's own worktrees that no process holds open and nobody changes.
     ///
     /// To be called only after an orchestrator of this repository was killed. The main checkout's own locks

@@ -7,8 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Repo;
+use super::{Repo, lock::Turn};
 use crate::error::{Error, ErrorCode, Result};
+
+/// How often an exchange is repeated that met a ref which another process was just moving.
+const TRIES: u32 = 5;
 
 /// Where shared commits have their names.
 const SHARED: &str = "refs/octopoid/work";
@@ -125,8 +128,24 @@ impl Repo {
         ))
     }
 
-    /// Runs the `git` program in the main checkout and gives what it printed.
+    /// Runs the `git` program in the main checkout and gives what it printed. One exchange at a time; where another
+    /// process moved a ref meanwhile, once more.
     pub(super) fn program(&self, args: &[&str], action: &str) -> Result<String> {
+        self.in_turn(Turn::Remote, || {
+            let mut tries = 0;
+            loop {
+                match self.run(args, action) {
+                    Err(error) if tries < TRIES && error.to_string().contains("cannot lock ref") => {
+                        tries += 1;
+                        std::thread::sleep(Duration::from_millis(20 << tries));
+                    }
+                    answer => return answer,
+                }
+            }
+        })
+    }
+
+    fn run(&self, args: &[&str], action: &str) -> Result<String> {
         let fail = |what: String| Error::new(ErrorCode::Offline, format!("cannot {action}: {what}"));
         let io = |e: std::io::Error| fail(e.to_string());
         let scratch = || -> std::io::Result<File> {

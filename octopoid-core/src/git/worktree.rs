@@ -10,7 +10,7 @@ use git2::{
     build::CheckoutBuilder,
 };
 
-use super::{Repo, failed, oid};
+use super::{Repo, failed, lock::Turn, oid};
 use crate::error::{Error, ErrorCode, Result};
 
 /// File in a worktree's metadata that says that it was made to its end.
@@ -76,6 +76,10 @@ impl Repo {
     ///
     /// `keep_as` names the keep-ref under which work is saved that stands in the way.
     pub fn ensure_worktree(&self, path: &Path, want: Checkout<'_>, keep_as: &str) -> Result<Standing> {
+        self.in_turn(Turn::Worktrees, || self.ensure(path, want, keep_as))
+    }
+
+    fn ensure(&self, path: &Path, want: Checkout<'_>, keep_as: &str) -> Result<Standing> {
         let repo = self.open()?;
         // By its own name first: going through all worktrees costs more the more agents work.
         let ours = match repo.find_worktree(&admin_name(path)) {
@@ -208,6 +212,10 @@ impl Repo {
 
     /// Removes the worktree at `path`; what it holds is committed and kept under `keep_as` first.
     pub fn remove_worktree(&self, path: &Path, keep_as: &str) -> Result<()> {
+        self.in_turn(Turn::Worktrees, || self.remove(path, keep_as))
+    }
+
+    fn remove(&self, path: &Path, keep_as: &str) -> Result<()> {
         let repo = self.open()?;
         let worktree = all(&repo)?.into_iter().find(|w| same_place(w.path(), path));
         let Some(worktree) = worktree else {

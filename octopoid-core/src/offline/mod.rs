@@ -83,6 +83,17 @@ impl Offline {
         self.store.mirror_blockers(&task.scope, &task.id, blocked_by).await
     }
 
+    /// What the work stands on: an orchestrator that starts while the server is away goes on from it.
+    async fn remember_base(&self, task: &Task, base_sha: &str) -> Result<()> {
+        for mut attempt in self.store.attempts(&task.scope, &task.id).await? {
+            if attempt.ended_at.is_none() {
+                attempt.base_sha = Some(base_sha.to_owned());
+                self.store.mirror_attempt(&task.scope, attempt).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn remember_all(&self, mut tasks: Vec<Task>) -> Result<()> {
         for task in &mut tasks {
             if task.claimed_by.is_some() && task.claim_token.is_none() {
@@ -204,6 +215,9 @@ impl Offline {
             match self.note(sent) {
                 Ok(task) => {
                     self.remember(&task).await?;
+                    if let Command::Begin { base_sha, .. } = &command {
+                        self.remember_base(&task, base_sha).await?;
+                    }
                     return Ok(task);
                 }
                 Err(error) if is_outage(&error) => {}

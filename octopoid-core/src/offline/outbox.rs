@@ -169,6 +169,27 @@ impl Outbox {
         Ok(since.and_then(|s| s.parse().ok()).map(Timestamp))
     }
 
+    /// Whether the queue was ever listed from here, or something waits for it.
+    pub(super) fn seen(&self) -> Result<bool> {
+        self.connection()
+            .query_row(
+                "SELECT EXISTS (SELECT 1 FROM facts WHERE name = 'seen') OR EXISTS (SELECT 1 FROM outbox)",
+                [],
+                |r| r.get(0),
+            )
+            .map_err(|e| self.fail(e))
+    }
+
+    pub(super) fn set_seen(&self) -> Result<()> {
+        self.connection()
+            .execute(
+                "INSERT INTO facts (name, value) VALUES ('seen', '1') ON CONFLICT (name) DO NOTHING",
+                [],
+            )
+            .map_err(|e| self.fail(e))?;
+        Ok(())
+    }
+
     pub(super) fn set_offline_since(&self, since: Option<Timestamp>) -> Result<()> {
         let connection = self.connection();
         let done = match since {

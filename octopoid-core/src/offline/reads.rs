@@ -78,6 +78,9 @@ impl Backend for Offline {
         match self.note(self.client.claim(request).await) {
             Ok(Some(claim)) => {
                 self.remember(&claim.task).await?;
+                if let Some(attempt) = &claim.attempt {
+                    self.store.mirror_attempt(&claim.task.scope, attempt.clone()).await?;
+                }
                 Ok(Some(claim))
             }
             Err(error) if is_outage(&error) => Ok(None),
@@ -99,9 +102,11 @@ impl Backend for Offline {
         match self.note(self.client.list(filter).await) {
             Ok(page) => {
                 self.remember_all(page.tasks.clone()).await?;
+                self.outbox.set_seen()?;
                 Ok(page)
             }
-            Err(error) if is_outage(&error) => self.cache.list(filter).await,
+            // A queue that was never seen is not called empty.
+            Err(error) if is_outage(&error) && self.outbox.seen()? => self.cache.list(filter).await,
             Err(error) => Err(error),
         }
     }
@@ -128,7 +133,10 @@ impl Backend for Offline {
     }
 
     async fn status(&self) -> Result<Status> {
-        ask!(self, self.client.status(), self.cache.status())
+        match self.note(self.client.status().await) {
+            Err(error) if is_outage(&error) && self.outbox.seen()? => self.cache.status().await,
+            answer => answer,
+        }
     }
 
     async fn attempts(&self, id: &TaskId) -> Result<Vec<Attempt>> {

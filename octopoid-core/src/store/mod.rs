@@ -198,6 +198,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn mirror(&self, tasks: Vec<Task>) -> Result<()>;
     /// Writes what a task waits for, as far as these tasks are in the copy.
     async fn mirror_blockers(&self, scope: &Scope, id: &TaskId, blocked_by: &[TaskId]) -> Result<()>;
+    /// Writes an attempt as it is elsewhere; an earlier one of the task lives no more.
+    async fn mirror_attempt(&self, scope: &Scope, attempt: Attempt) -> Result<()>;
     /// Forgets the idempotency keys of before a moment.
     async fn forget_keys(&self, before: Timestamp) -> Result<u64>;
     /// Whether the database answers.

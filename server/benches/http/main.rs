@@ -139,10 +139,7 @@ impl Work {
         let work = format!(r#"{{"commits_count":1,"turns_used":1,"claim_token":"{token}"}}"#);
         client.post(&submit, &work).await.expect(200);
         if matches!(self, Self::Lifecycle) {
-            client
-                .post(&accept, r#"{"accepted_by":"bench"}"#)
-                .await
-                .expect(200);
+            client.post(&accept, r#"{"accepted_by":"bench"}"#).await.expect(200);
         }
         took
     }
@@ -174,11 +171,11 @@ async fn run(at: SocketAddr, work: Work, clients: usize, count: usize) -> (f64, 
 
 async fn claims() {
     let dir = tempfile::tempdir().unwrap();
-    let server = filled(dir.path(), 50_000).await;
-    for (clients, count, target) in [(1, 800, ""), (8, 3_200, ""), (64, 6_400, ">= 0.5")] {
+    let server = filled(dir.path(), 25_000).await;
+    for (clients, count, target) in [(1, 400, ""), (8, 1_600, ""), (64, 4_800, ">= 0.5")] {
         let (mut pairs, mut constants, mut samples) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            constants.push(run(server.at, Work::Constant, clients, count * 4).await.0);
+            constants.push(run(server.at, Work::Constant, clients, count * 8).await.0);
             let (rate, took) = run(server.at, Work::Claim, clients, count).await;
             pairs.push(rate);
             samples.extend(took);
@@ -224,7 +221,10 @@ async fn lifecycles() {
 
 async fn lists() {
     let (small, large) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let servers = [filled(small.path(), 10_000).await, filled(large.path(), 1_000_000).await];
+    let servers = [
+        filled(small.path(), 10_000).await,
+        filled(large.path(), 1_000_000).await,
+    ];
     let [few, many] = &servers;
     let (mut few, mut many) = (Client::connect(few.at).await, Client::connect(many.at).await);
     for (name, path, target) in [
@@ -234,7 +234,7 @@ async fn lists() {
         ("one claim", "/api/v1/tasks/claim", "<= 1.3"),
     ] {
         let (mut at_few, mut at_many) = (Vec::new(), Vec::new());
-        for round in 0..41 {
+        for round in 0..21 {
             for (client, samples) in [(&mut few, &mut at_few), (&mut many, &mut at_many)] {
                 let begun = Instant::now();
                 if path.ends_with("claim") {
@@ -267,10 +267,7 @@ async fn wake() {
     let (mut woken, mut created) = (Vec::new(), Vec::new());
     for _ in 0..200 {
         let waiting = tokio::spawn(async move {
-            waiter
-                .post("/api/v1/tasks/claim", WAITING_CLAIM)
-                .await
-                .expect(200);
+            waiter.post("/api/v1/tasks/claim", WAITING_CLAIM).await.expect(200);
             (waiter, Instant::now())
         });
         // By now it waits.
@@ -289,17 +286,17 @@ async fn wake() {
 async fn on_postgres() {
     let dir = tempfile::tempdir().unwrap();
     let cluster = Postgres::start();
-    let theirs = Server::with_tasks(&cluster.url("bench"), 8_000).await;
-    let ours = Server::with_tasks(&sqlite(dir.path()), 8_000).await;
-    let (mut postgres, mut sqlite) = (Vec::new(), Vec::new());
+    let theirs = Server::with_tasks(&cluster.url("bench"), 4_000).await;
+    let ours = Server::with_tasks(&sqlite(dir.path()), 4_000).await;
+    let (mut at_theirs, mut at_ours) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        postgres.push(run(theirs.at, Work::Claim, 8, 2_000).await.0);
-        sqlite.push(run(ours.at, Work::Claim, 8, 2_000).await.0);
+        at_theirs.push(run(theirs.at, Work::Claim, 8, 800).await.0);
+        at_ours.push(run(ours.at, Work::Claim, 8, 800).await.0);
     }
     row(
         "claim and submit, 8 clients, PostgreSQL / SQLite",
-        median(postgres),
-        median(sqlite),
+        median(at_theirs),
+        median(at_ours),
         "",
         "/s",
     );
@@ -310,9 +307,9 @@ async fn memory() {
     let server = Server::with_tasks(&sqlite(dir.path()), 0).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     let idle = server.resident();
-    run(server.at, Work::Lifecycle, 64, 12_800).await;
+    run(server.at, Work::Lifecycle, 64, 6_400).await;
     row(
-        "resident, after 12,800 lifecycles by 64 clients / idle",
+        "resident, after 6,400 lifecycles by 64 clients / idle",
         server.resident(),
         idle,
         "",

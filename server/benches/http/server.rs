@@ -33,9 +33,7 @@ impl Server {
         let mut before = Vec::new();
         let at = said.by_ref().find_map(|line| {
             let line = line.unwrap();
-            let at = line
-                .strip_prefix("listening on http://")
-                .and_then(|at| at.parse().ok());
+            let at = line.strip_prefix("listening on http://").and_then(|at| at.parse().ok());
             before.push(line);
             at
         });
@@ -55,10 +53,7 @@ impl Server {
         let server = Self::start(database);
         let mut client = Client::connect(server.at).await;
         let machine = r#"{"cluster":"c","machine_id":"m","repo_url":"r"}"#;
-        client
-            .post("/api/v1/orchestrators/register", machine)
-            .await
-            .expect(201);
+        client.post("/api/v1/orchestrators/register", machine).await.expect(201);
         for _ in 0..count / 1000 {
             let tasks = vec![r#"{"title":"task"}"#; 1000].join(",");
             let batch = format!(r#"{{"tasks":[{tasks}]}}"#);
@@ -101,10 +96,7 @@ pub(crate) async fn filled(dir: &Path, count: u64) -> Server {
     let database = sqlite(dir);
     let server = Server::with_tasks(&database, 0).await;
     let mut client = Client::connect(server.at).await;
-    client
-        .post("/api/v1/tasks", r#"{"title":"task"}"#)
-        .await
-        .expect(201);
+    client.post("/api/v1/tasks", r#"{"title":"task"}"#).await.expect(201);
     drop(client);
     server.stop();
     let db = rusqlite::Connection::open(dir.join("bench.db")).unwrap();

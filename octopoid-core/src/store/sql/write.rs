@@ -10,7 +10,7 @@ use crate::{
     error::{Error, ErrorCode},
     id::{Scope, TaskId, to_hex},
     lifecycle::{AttemptChange, Change},
-    model::{Task, Verdict},
+    model::{Attempt, Task, Verdict},
 };
 
 /// Columns that only an edit changes. A body may be large; it is not written again with every renewal.
@@ -185,6 +185,29 @@ pub(in crate::store) fn mirror_blockers(
         here.extend(super::load::task(c, scope, blocker)?.map(|t| t.id));
     }
     set_blockers(c, &task, &here)
+}
+
+/// Writes an attempt as it is elsewhere: the one that lives, so no other one does.
+pub(in crate::store) fn mirror_attempt(c: &mut dyn Sql, scope: &Scope, attempt: &Attempt) -> Answer<()> {
+    c.execute(
+        "UPDATE attempts SET ended_at = ?3, outcome = 'superseded' \
+         WHERE scope = ?1 AND task_id = ?2 AND ended_at IS NULL AND number <> ?4",
+        &[
+            scope.into(),
+            (&attempt.task_id).into(),
+            attempt.started_at.into(),
+            attempt.number.into(),
+        ],
+    )?;
+    let values = row::attempt_values(scope, attempt)?;
+    let sql = format!(
+        "INSERT INTO attempts (scope, {}, tokens, usd) VALUES ({}, 0, 0) \
+         ON CONFLICT (scope, task_id, number) DO UPDATE SET base_sha = excluded.base_sha",
+        row::ATTEMPT,
+        marks(values.len())
+    );
+    c.execute(&sql, &values)?;
+    Ok(())
 }
 
 pub(in crate::store) fn forget_keys(c: &mut dyn Sql, before: Timestamp) -> Answer<u64> {

@@ -217,6 +217,12 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn mirror_attempt(&self, scope: &Scope, attempt: Attempt) -> Result<()> {
+        let scope = scope.clone();
+        self.write(move |c| sql::write::mirror_attempt(c, &scope, &attempt))
+            .await
+    }
+
     async fn forget_keys(&self, before: Timestamp) -> Result<u64> {
         self.write(move |c| sql::write::forget_keys(c, before)).await
     }
