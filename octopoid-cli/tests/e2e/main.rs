@@ -25,5 +25,6 @@ mod harness;
 mod machines;
 mod moving;
 mod offline;
+mod older;
 mod remote;
 mod safety;

@@ -103,7 +103,9 @@ impl Offline {
                 task.claim_token = Some(same.unwrap_or_else(|| "held-elsewhere".to_owned()));
             }
         }
-        self.store.mirror(tasks).await
+        let any = !tasks.is_empty();
+        self.store.mirror(tasks).await?;
+        if any { self.outbox.set_seen() } else { Ok(()) }
     }
 
     /// Sends what waits, in order. False when the server is away, so that what comes now must wait too.
