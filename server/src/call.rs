@@ -77,7 +77,7 @@ impl Call {
             return Err(Error::invalid("the path contains a NUL character").into());
         }
         // An export is as large as it is; only the holder of the admin token sends one.
-        let limit = if reads == Reads::Bytes {
+        let limit = if reads == Reads::Bytes && sender == Sender::Admin {
             usize::MAX
         } else {
             state.config.max_body

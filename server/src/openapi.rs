@@ -296,6 +296,10 @@ fn operation(route: &Route) -> utoipa::openapi::path::Operation {
         let mut response = ResponseBuilder::new().description(route.summary);
         response = match *shape {
             "Empty" => response,
+            "Lines" => response.content(
+                "application/x-ndjson",
+                ContentBuilder::new().schema(Some(plain(Type::String))).build(),
+            ),
             "Text" => response.content(
                 "text/plain",
                 ContentBuilder::new().schema(Some(plain(Type::String))).build(),

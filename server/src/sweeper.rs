@@ -46,7 +46,13 @@ async fn leases(registry: &Registry) -> Result<()> {
         let engine = match engines.get(&task.scope) {
             Some(engine) => engine.clone(),
             None => {
-                let engine = registry.engine(&task.scope).await?;
+                let engine = match registry.engine(&task.scope).await {
+                    Ok(engine) => engine,
+                    Err(error) => {
+                        tracing::error!(scope = %task.scope, %error, "the rules of a scope cannot be read");
+                        continue;
+                    }
+                };
                 engines.insert(task.scope.clone(), engine.clone());
                 engine
             }
@@ -62,7 +68,8 @@ async fn leases(registry: &Registry) -> Result<()> {
                     e.code(),
                     ErrorCode::IllegalTransition | ErrorCode::VersionConflict | ErrorCode::NotFound
                 ) => {}
-            Err(e) => return Err(e),
+            // One row that cannot be swept keeps no other from it.
+            Err(error) => tracing::error!(task = %task.id, scope = %task.scope, %error, "its lease could not be ended"),
         }
     }
     Ok(())

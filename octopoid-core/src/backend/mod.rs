@@ -72,6 +72,11 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// What a task cost so far.
     async fn spent_on(&self, id: &TaskId) -> Result<Spent>;
 
+    /// Renews a lease where only the word of whoever decides about it counts: refused when he cannot be asked.
+    async fn renew_surely(&self, id: &TaskId, token: String, lease: std::time::Duration) -> Result<Task> {
+        self.apply(id, Command::Renew { token, lease }).await
+    }
+
     /// Makes this orchestrator known; called at its start and every `heartbeat_seconds`. False where it is to claim
     /// nothing, because a person took it out of service.
     async fn heartbeat(&self, _beat: &Heartbeat) -> Result<bool> {

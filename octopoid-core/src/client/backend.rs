@@ -286,7 +286,10 @@ impl Backend for Client {
     async fn spent_on(&self, id: &TaskId) -> Result<Spent> {
         let attempts = self.attempts(id).await?;
         Ok(attempts.iter().fold(Spent::default(), |sum, a| Spent {
-            tokens: sum.tokens + a.usage.input_tokens + a.usage.output_tokens,
+            tokens: sum
+                .tokens
+                .saturating_add(a.usage.input_tokens)
+                .saturating_add(a.usage.output_tokens),
             usd: sum.usd + a.usage.cost_usd,
         }))
     }

@@ -20,7 +20,7 @@ use crate::{
     flow::{Flow, Flows},
     id::{Entropy, Scope, SystemEntropy, TaskId, to_hex},
     lifecycle::{self, Change, Command, Facts, Limits},
-    model::{Role, Task},
+    model::{QueueKind, Role, Task},
     store::{Footprint, Snapshot, Store},
 };
 
@@ -196,12 +196,13 @@ impl Engine {
             limits: &self.rules.limits,
         };
         let change = lifecycle::transition(&facts, command, now)?;
-        let releases = change.releases_dependents;
+        let (counts_anew, is_done) = (change.touches_dependents, change.after.kind() == QueueKind::Done);
         let mut changes = vec![change];
-        if releases {
-            for dependent in &snapshot.dependents {
+        if counts_anew {
+            for (dependent, others) in &snapshot.dependents {
                 let unblock = Command::Unblock {
                     blocker: task.id.clone(),
+                    open: others + i64::from(!is_done),
                 };
                 let facts = Facts {
                     task: dependent,

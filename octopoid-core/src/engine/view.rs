@@ -106,10 +106,10 @@ impl Engine {
         let blockers = self.store.blockers(&self.rules.scope, id).await?;
         let attempts = self.attempts(id).await?;
         let usage = attempts.iter().fold(Usage::default(), |sum, a| Usage {
-            input_tokens: sum.input_tokens + a.usage.input_tokens,
-            output_tokens: sum.output_tokens + a.usage.output_tokens,
+            input_tokens: sum.input_tokens.saturating_add(a.usage.input_tokens),
+            output_tokens: sum.output_tokens.saturating_add(a.usage.output_tokens),
             cost_usd: sum.cost_usd + a.usage.cost_usd,
-            turns: sum.turns + a.usage.turns,
+            turns: sum.turns.saturating_add(a.usage.turns),
         });
         Ok(TaskView {
             attempts: Some(attempts),

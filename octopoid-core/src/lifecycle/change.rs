@@ -69,8 +69,8 @@ pub struct Change {
     pub review: Option<Review>,
     /// A new set of blockers.
     pub blockers: Option<Vec<TaskId>>,
-    /// Whether tasks that wait for this one go on.
-    pub releases_dependents: bool,
+    /// Whether tasks that wait for this one have to be counted anew.
+    pub touches_dependents: bool,
 }
 
 /// Why a command was refused; nothing changes then.

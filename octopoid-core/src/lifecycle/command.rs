@@ -197,10 +197,12 @@ pub enum Command {
         /// The new values.
         edit: Box<EditTask>,
     },
-    /// A task that it waited for is done.
+    /// A task that it waits for became done, or is not done any more.
     Unblock {
         /// That task.
         blocker: TaskId,
+        /// How many of those that it waits for are not done now.
+        open: i64,
     },
     /// The holder tells how far it is.
     Progress {

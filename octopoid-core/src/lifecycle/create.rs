@@ -182,6 +182,6 @@ pub fn create(
         message: None,
         review: None,
         blockers: (!request.blocked_by.is_empty()).then(|| request.blocked_by.clone()),
-        releases_dependents: false,
+        touches_dependents: false,
     })
 }

@@ -1,6 +1,6 @@
 //! Guards: named questions, cheapest first; the first no is the answer.
 
-use super::{Command, Facts, Refusal};
+use super::{Change, Command, Facts, Refusal, matrix};
 use crate::{
     clock::Timestamp,
     error::ErrorCode,
@@ -55,6 +55,29 @@ pub(super) fn fence(task: &Task, command: &Command) -> Result<(), Refusal> {
         ));
     }
     Ok(())
+}
+
+/// Is the row that comes out one that may be, and is nothing called done that is not?
+pub(super) fn sound(before: &Task, change: &Change) -> Result<(), Refusal> {
+    let after = &change.after;
+    let enters_done = after.kind() == QueueKind::Done && before.kind() != QueueKind::Done;
+    if enters_done && after.head_sha.is_some() && after.merged_sha.is_none() {
+        return Err(refuse(
+            "merged",
+            ErrorCode::IllegalTransition,
+            format!("task {} cannot be done: its work is not in {}", after.id, after.branch),
+            Some(format!("`octopoid approve {}` has it merged", after.id)),
+        ));
+    }
+    match matrix::violations(after).first() {
+        None => Ok(()),
+        Some(what) => Err(refuse(
+            "matrix",
+            ErrorCode::IllegalTransition,
+            format!("task {} cannot go that way: {what}", after.id),
+            None,
+        )),
+    }
 }
 
 /// Is nobody landing the task at this moment? A person's move must not race with the merge.

@@ -49,5 +49,7 @@ pub struct Facts<'a> {
 pub fn transition(facts: &Facts<'_>, command: &Command, now: Timestamp) -> Result<Change, Refusal> {
     guard::table(facts.task, command)?;
     guard::fence(facts.task, command)?;
-    apply::apply(facts, command, now)
+    let change = apply::apply(facts, command, now)?;
+    guard::sound(facts.task, &change)?;
+    Ok(change)
 }

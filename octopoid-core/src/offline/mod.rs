@@ -7,9 +7,10 @@ mod outbox;
 mod reads;
 
 use std::{
+    collections::HashSet,
     path::Path,
     sync::{
-        Arc,
+        Arc, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -24,7 +25,7 @@ use crate::{
     error::{Error, ErrorCode, Result},
     id::{OrchestratorId, SystemEntropy, TaskId, new_task_id},
     lifecycle::Command,
-    model::{CreateTask, Task, TaskFilter},
+    model::{CreateTask, QueueKind, Task, TaskFilter},
     store::{SqliteStore, Store},
 };
 use outbox::{Outbox, Request};
@@ -40,6 +41,16 @@ pub struct Offline {
     /// One replay at a time in this process.
     replaying: Arc<Mutex<()>>,
     away: Arc<AtomicBool>,
+    /// Tasks with requests that the server answers with an error of its own.
+    stuck: Arc<std::sync::Mutex<HashSet<TaskId>>>,
+}
+
+/// Refusals that say nothing about the request: too many at once, or a wrong key.
+fn not_now(error: &Error) -> bool {
+    matches!(
+        error.code(),
+        ErrorCode::TooManyRequests | ErrorCode::Unauthorized | ErrorCode::Forbidden
+    )
 }
 
 impl Offline {
@@ -56,6 +67,7 @@ impl Offline {
             outbox: Arc::new(outbox),
             replaying: Arc::default(),
             away: Arc::new(AtomicBool::new(away)),
+            stuck: Arc::default(),
         })
     }
 
@@ -96,16 +108,23 @@ impl Offline {
 
     async fn remember_all(&self, mut tasks: Vec<Task>) -> Result<()> {
         for task in &mut tasks {
-            if task.claimed_by.is_some() && task.claim_token.is_none() {
+            let is_held = task.claimed_by.is_some() || task.kind() == QueueKind::Working;
+            if is_held && task.claim_token.is_none() {
                 // The secret may be ours and known from before.
                 let known = self.store.task(&task.scope, &task.id).await?;
                 let same = known.filter(|k| k.epoch == task.epoch).and_then(|k| k.claim_token);
                 task.claim_token = Some(same.unwrap_or_else(|| "held-elsewhere".to_owned()));
             }
         }
-        let any = !tasks.is_empty();
-        self.store.mirror(tasks).await?;
-        if any { self.outbox.set_seen() } else { Ok(()) }
+        if tasks.is_empty() {
+            return Ok(());
+        }
+        // What the server did is done, whether or not a copy of it can be kept.
+        if let Err(error) = self.store.mirror(tasks).await {
+            tracing::warn!("the copy of the queue cannot be written: {error}");
+            return Ok(());
+        }
+        self.outbox.set_seen()
     }
 
     /// Sends what waits, in order. False when the server is away, so that what comes now must wait too.
@@ -113,7 +132,12 @@ impl Offline {
         let mut synced = Synced::default();
         let _one = self.replaying.lock().await;
         let waiting = self.outbox.entries("waiting")?;
+        let mut stuck = HashSet::new();
         for (done, entry) in waiting.iter().enumerate() {
+            if stuck.contains(&entry.task) {
+                synced.waiting += 1;
+                continue;
+            }
             let sent = match &entry.request {
                 Request::Create(task) => self.client.create_keyed(task).await,
                 Request::Apply(command) => self.client.apply_keyed(&entry.task, command, Some(&entry.key)).await,
@@ -125,14 +149,15 @@ impl Offline {
                     synced.delivered += 1;
                 }
                 // A wrong key says nothing about the request: it waits for a right one.
-                Err(error)
-                    if is_outage(&error)
-                        || matches!(
-                            error.code(),
-                            ErrorCode::TooManyRequests | ErrorCode::Unauthorized | ErrorCode::Forbidden
-                        ) =>
-                {
-                    synced.waiting = waiting.len() - done;
+                Err(error) if is_outage(&error) || not_now(&error) => {
+                    // A server that is well otherwise has trouble with this very request: the other tasks go on.
+                    if is_outage(&error) && self.client.health().await.is_ok() {
+                        tracing::error!(task = %entry.task, "the server cannot take {}: {error}", entry.request.told());
+                        stuck.insert(entry.task.clone());
+                        synced.waiting += 1;
+                        continue;
+                    }
+                    synced.waiting += waiting.len() - done;
                     return Ok((false, synced));
                 }
                 Err(error) => {
@@ -151,7 +176,13 @@ impl Offline {
                 }
             }
         }
+        *self.stuck.lock().unwrap_or_else(PoisonError::into_inner) = stuck;
         Ok((true, synced))
+    }
+
+    /// Whether earlier requests about this task wait for a server that cannot take them.
+    fn is_stuck(&self, id: &TaskId) -> bool {
+        self.stuck.lock().unwrap_or_else(PoisonError::into_inner).contains(id)
     }
 
     /// Whether a write can go to the server now: nothing waits before it.
@@ -207,7 +238,7 @@ impl Offline {
 
     pub(crate) async fn apply_or_keep(&self, id: &TaskId, command: Command) -> Result<Task> {
         let key = fresh_key()?;
-        let ready = self.ready().await?;
+        let ready = self.ready().await? && !self.is_stuck(id);
         if ready {
             let keyed = !matches!(command, Command::Renew { .. } | Command::Begin { .. });
             let sent = self
@@ -223,6 +254,8 @@ impl Offline {
                     return Ok(task);
                 }
                 Err(error) if is_outage(&error) => {}
+                // What an agent has done waits for a server that takes it, or a key that is right.
+                Err(error) if not_now(&error) && keyed && command.token().is_some() => {}
                 Err(error) => return Err(error),
             }
         }

@@ -196,6 +196,14 @@ impl Backend for Offline {
         ask!(self, self.client.spent_on(id), self.cache.spent_on(id))
     }
 
+    async fn renew_surely(&self, id: &TaskId, token: String, lease: std::time::Duration) -> Result<Task> {
+        self.note(
+            self.client
+                .apply_keyed(id, &Command::Renew { token, lease }, None)
+                .await,
+        )
+    }
+
     async fn heartbeat(&self, beat: &Heartbeat) -> Result<bool> {
         self.beat(beat).await
     }

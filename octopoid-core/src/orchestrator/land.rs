@@ -17,6 +17,8 @@ use crate::{
     model::{AttemptKind, AttemptOutcome, CheckResult, Evidence, QueueKind, QueueName},
 };
 
+/// What a merge says of the work that it brought in, so that another machine can tell.
+pub(super) const HEAD_LINE: &str = "Octopoid-Head: ";
 /// How often the base may move under a landing before it waits for calmer times.
 const TRIES: u32 = 5;
 
@@ -54,7 +56,14 @@ impl Worker {
                 format!("task {} has nothing to land", self.run.task),
             )
         })?;
-        self.cx.need(&self.run.task, &head).await?;
+        if let Err(error) = self.cx.need(&self.run.task, &head).await {
+            // Merged by a machine that ended before it could say so, and tidied up.
+            let base = self.cx.base_tip(&self.task.branch).await?;
+            return match self.merged_elsewhere(&base, &head).await? {
+                Some(sha) => self.finish(&base, &sha).await,
+                None => Err(error),
+            };
+        }
         if let Some((failure, reason, evidence, on_fail)) = self.ask_scripts(&edge, &head).await? {
             return self
                 .fail_to(failure, reason, evidence, Default::default(), None, on_fail)
@@ -108,7 +117,7 @@ impl Worker {
             if let Some(merge) = self.merged_before(&base, head).await? {
                 return self.finish(&merge.base, &merge.sha).await;
             }
-            if let Some(sha) = self.merged_elsewhere(&base).await? {
+            if let Some(sha) = self.merged_elsewhere(&base, head).await? {
                 return self.finish(&base, &sha).await;
             }
             let candidate = match self.combine(&base, head).await? {
@@ -191,6 +200,9 @@ impl Worker {
             message.push_str(&format!("\n\n{}", summary.trim()));
         }
         message.push_str(&format!("\n\nOctopoid-Task: {}\n", self.task.id));
+        if self.cx.shared_remote().is_some() {
+            message.push_str(&format!("{HEAD_LINE}{head}\n"));
+        }
         Ok(message)
     }
 
@@ -312,11 +324,12 @@ impl Worker {
             return Ok(true);
         }
         // The last look before the one step that cannot be taken back: the claim must still be ours.
-        let renewal = Command::Renew {
-            token: self.run.token.clone(),
-            lease: self.cx.config.lease(),
-        };
-        self.cx.apply(&self.run, renewal).await?;
+        self.cx.journal.boundary();
+        self.cx
+            .backend
+            .renew_surely(&self.run.task, self.run.token.clone(), self.cx.config.lease())
+            .await?;
+        self.cx.journal.boundary();
         let (task, epoch, now) = (&self.run.task, self.run.epoch, self.cx.now());
         let fingerprint = format!("{base}..{}", candidate.sha);
         let step = MergeStep {

@@ -31,7 +31,12 @@ impl Daemon {
                     token: run.token.clone(),
                     lease: self.cx.config.lease(),
                 };
-                self.cx.backend.apply(&task.id, renewal).await?;
+                match self.cx.backend.apply(&task.id, renewal).await {
+                    Ok(_) => {}
+                    // It was lost since the list was read; it is put away below or by the first look.
+                    Err(error) if matches!(error.code(), ErrorCode::StaleClaim | ErrorCode::IllegalTransition) => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
         for run in open {

@@ -112,15 +112,17 @@ impl Worker {
     }
 
     /// The commit with which another machine merged this task, if it ended before it could say so.
-    pub(super) async fn merged_elsewhere(&self, base: &str) -> Result<Option<String>> {
+    pub(super) async fn merged_elsewhere(&self, base: &str, head: &str) -> Result<Option<String>> {
         let (Some(from), true) = (self.task.base_sha.clone(), self.cx.shared_remote().is_some()) else {
             return Ok(None);
         };
-        let (tip, line) = (base.to_owned(), format!("Octopoid-Task: {}", self.task.id));
+        let (tip, line) = (base.to_owned(), format!("{}{head}", super::land::HEAD_LINE));
         self.cx
             .git(move |repo| {
-                let from = Some(from).filter(|f| repo.has_commit(f).unwrap_or(false));
-                repo.find_message(from.as_deref(), &tip, &line, FAR)
+                if !repo.has_commit(&from)? {
+                    return Ok(None);
+                }
+                repo.find_message(Some(&from), &tip, &line, FAR)
             })
             .await
     }
@@ -128,6 +130,10 @@ impl Worker {
     /// The refs of merged work are not needed on the remote any more.
     pub(super) async fn unshare(&self) {
         let Some(remote) = self.cx.shared_remote() else { return };
+        // Others may still need them while the server does not know of the merge.
+        if !matches!(self.cx.backend.reach(), Reach::Online { waiting: 0, .. }) {
+            return;
+        }
         let task = self.run.task.to_string();
         if let Err(error) = self.cx.git(move |repo| repo.unshare(&remote, &task)).await {
             tracing::debug!(task = %self.run.task, "refs of merged work stay on the remote: {error}");

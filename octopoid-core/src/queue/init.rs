@@ -169,14 +169,7 @@ pub fn init(dir: &Path, request: &InitRequest) -> Result<Initialised> {
             continue;
         }
         let made = path.parent().map_or(Ok(()), fs::create_dir_all);
-        made.and_then(|()| fs::write(&path, text))
-            .and_then(|()| {
-                use std::os::unix::fs::PermissionsExt as _;
-                if path == paths.credentials() {
-                    fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
-                }
-                Ok(())
-            })
+        made.and_then(|()| write(&path, &text, path == paths.credentials()))
             .map_err(|e| Error::io("write", &path, e))?;
         written.push(shown);
     }
@@ -189,6 +182,24 @@ pub fn init(dir: &Path, request: &InitRequest) -> Result<Initialised> {
         written,
         kept,
     })
+}
+
+/// Writes a file; a secret one is for its owner only, from its first moment.
+fn write(path: &Path, text: &str, secret: bool) -> std::io::Result<()> {
+    use std::{
+        io::Write as _,
+        os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    };
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(if secret { 0o600 } else { 0o666 })
+        .open(path)?;
+    if secret {
+        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    }
+    file.write_all(text.as_bytes())
 }
 
 /// A YAML string that needs no thought about its characters.

@@ -202,7 +202,12 @@ pub async fn migrate(source: &Installation, target: &dyn Backend, dry_run: bool)
         let to = one.request.queue.clone().unwrap_or_else(QueueName::incoming);
         let outcome = match bring(target, &one, dry_run).await {
             Ok(outcome) => outcome,
-            Err(error) if matches!(error.code(), ErrorCode::InvalidArgument | ErrorCode::AlreadyExists) => {
+            Err(error)
+                if matches!(
+                    error.code(),
+                    ErrorCode::InvalidArgument | ErrorCode::AlreadyExists | ErrorCode::NotFound
+                ) =>
+            {
                 result.failed += 1;
                 result.problems.push(format!("{id}: {error}"));
                 continue;
@@ -235,7 +240,16 @@ async fn bring(target: &dyn Backend, one: &Wanted, dry_run: bool) -> Result<&'st
         None => None,
     };
     if let Some(task) = present {
-        return is_ours(&task).map(|()| "present");
+        is_ours(&task)?;
+        // An earlier run ended between the two.
+        if let (Some(reason), 1, None, false) = (&one.hold, task.version, &task.hold, dry_run) {
+            let command = Command::Hold {
+                by: "migrate".into(),
+                reason: reason.clone(),
+            };
+            target.apply(&task.id, command).await?;
+        }
+        return Ok("present");
     }
     if dry_run {
         return Ok("would be created");

@@ -101,8 +101,8 @@ pub struct Snapshot {
     pub reviews: Vec<Review>,
     /// What it waits for, or shall wait for.
     pub blockers: Vec<Blocker>,
-    /// What waits for it.
-    pub dependents: Vec<Task>,
+    /// What waits for it, each with the number of its other blockers that are not done.
+    pub dependents: Vec<(Task, i64)>,
     /// Among the new blockers, one that itself waits for the task.
     pub cycle: Option<TaskId>,
     /// An earlier request with the same key: its fingerprint and its task.

@@ -17,7 +17,7 @@ routes! {
     GET "/api/v1/admin/keys" keys, "Keys without their secrets", query "scope" => &[(200, "Object")];
     DELETE "/api/v1/admin/keys/{id}" revoke_key, "Make a key worthless", reads Nothing => &[(200, "Object")];
     POST "/api/v1/admin/keys/{id}/rotate" rotate_key, "Give a key a new secret", reads Nothing => &[(200, "Object")];
-    GET "/api/v1/admin/export" export, "Every row as lines of JSON" => &[(200, "Text")];
+    GET "/api/v1/admin/export" export, "Every row as lines of JSON" => &[(200, "Lines")];
     POST "/api/v1/admin/import" import, "Write the lines of an export, all or none", query "dry_run", reads Bytes => &[(200, "Object")];
 }
 

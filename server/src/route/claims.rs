@@ -26,6 +26,8 @@ const MAX_LEASE: i64 = 86_400;
 const MAX_WAIT: i64 = 60;
 /// Tasks of one claim at most.
 const MAX_TASKS: i64 = 100;
+/// Names of a filter at most.
+const MAX_NAMES: usize = 100;
 /// How often a waiting claim looks without being woken up: retries become due by time alone.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -83,6 +85,10 @@ impl Wanted {
 /// The queues that a client claims from, each with the roles that it takes there.
 async fn queues(call: &Call, scope: &Scope, engine: &Engine) -> Result<Vec<(QueueName, Vec<String>)>> {
     let roles = call.fields.names("role_filter")?.unwrap_or_default();
+    let types = call.fields.names("type_filter")?.unwrap_or_default();
+    if roles.len() > MAX_NAMES || types.len() > MAX_NAMES {
+        return Err(Error::invalid(format!("a filter takes at most {MAX_NAMES} names")));
+    }
     if let Some(known) = &engine.rules().roles
         && let Some(unknown) = roles.iter().find(|r| !known.iter().any(|k| k.as_str() == r.as_str()))
     {
@@ -352,9 +358,12 @@ async fn fail(call: Call) -> Reply {
 async fn command(call: Call) -> Reply {
     let command: Command = serde_json::from_value(Value::Object(call.fields.0.clone()))
         .map_err(|e| Error::invalid(format!("this is no command: {e}")))?;
-    // A claim chooses a task; it is no command on one.
-    if matches!(command, Command::Claim { .. }) {
-        return Err(Error::invalid("claim with POST /api/v1/tasks/claim").into());
+    // A claim chooses a task, and the server itself says what time and other tasks do to one.
+    if matches!(
+        command,
+        Command::Claim { .. } | Command::Expire | Command::Unblock { .. }
+    ) {
+        return Err(Error::invalid("this command is the server's own; claim with POST /api/v1/tasks/claim").into());
     }
     let (engine, id) = call.task().await?;
     apply(&call, &engine, &id, command).await

@@ -81,7 +81,7 @@ async fn changes_wake_up(kind: Kind) {
     let world = World::new(kind);
     let mut changes = world.backend.changes();
     // A backend that begins to follow looks once; that is not what is waited for here.
-    let _ = tokio::time::timeout(Duration::from_secs(2), changes.changed()).await;
+    let _ = tokio::time::timeout(Duration::from_secs(6), changes.changed()).await;
     for _ in 0..3 {
         changes.mark_unchanged();
         let early = tokio::time::timeout(Duration::from_millis(200), changes.changed()).await;

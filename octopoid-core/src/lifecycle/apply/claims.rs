@@ -42,7 +42,7 @@ pub(super) fn claim(
     t.claim_kind = Some(kind);
     t.claimed_from = Some(task.queue.clone());
     t.claimed_at = Some(now);
-    t.lease_expires_at = Some(now.plus(lease));
+    t.lease_expires_at = Some(now.plus(lease.min(super::MAX_LEASE)));
     t.claim_token = Some(token.to_owned());
     t.not_before = None;
     t.annotations.needs_intervention = false;
@@ -210,6 +210,9 @@ pub(super) fn fail(
     send_to: Option<&QueueName>,
 ) -> Result<Change, Refusal> {
     let task = d.facts.task;
+    if let Some(queue) = send_to.filter(|q| q.kind() != QueueKind::Waiting) {
+        return Err(invalid(format!("a failed attempt cannot be sent to {queue}")));
+    }
     let holder = task.claimed_by.clone();
     let number = d.facts.attempt.map(|a| a.number);
     let claim = task.claim_kind.unwrap_or(AttemptKind::Work);

@@ -9,6 +9,20 @@ use crate::{
     model::{AttemptKind, AttemptOutcome, Evidence, QueueKind, QueueName, Review, Task, Usage, Verdict},
 };
 
+/// Most tokens or turns of one attempt that count.
+const MOST: u64 = 1_000_000_000_000;
+
+/// Usage as an agent may have had it: nothing below zero, nothing beyond belief.
+fn sane(usage: &Usage) -> Usage {
+    let cost = usage.cost_usd;
+    Usage {
+        input_tokens: usage.input_tokens.min(MOST),
+        output_tokens: usage.output_tokens.min(MOST),
+        turns: usage.turns.min(MOST),
+        cost_usd: if cost.is_finite() { cost.clamp(0.0, 1e9) } else { 0.0 },
+    }
+}
+
 /// The change while it is being put together.
 pub(super) struct Draft<'a> {
     pub(super) facts: &'a Facts<'a>,
@@ -83,16 +97,19 @@ impl Draft<'_> {
         reason: Option<String>,
         seen: Option<(&Evidence, &Usage)>,
     ) {
-        if let Some((_, usage)) = seen {
-            self.after.turns_used += i64::try_from(usage.turns).unwrap_or(0);
+        // What is added up later must be a number that can be added up.
+        let seen = seen.map(|(evidence, usage)| (evidence, sane(usage)));
+        if let Some((_, usage)) = &seen {
+            let turns = i64::try_from(usage.turns).unwrap_or(0);
+            self.after.turns_used = self.after.turns_used.saturating_add(turns);
         }
         if self.facts.attempt.is_some() {
             self.attempt = Some(AttemptChange::End {
                 outcome,
                 failure: failure.map(Failure::as_str),
                 reason,
-                evidence: seen.map(|(e, _)| Box::new(e.clone())),
-                usage: seen.map(|(_, u)| u.clone()),
+                evidence: seen.as_ref().map(|(e, _)| Box::new((*e).clone())),
+                usage: seen.map(|(_, u)| u),
             });
         }
     }
@@ -141,7 +158,7 @@ impl Draft<'_> {
         Change {
             before_version: before.version,
             edits: self.edits,
-            releases_dependents: self.after.kind() == QueueKind::Done && before.kind() != QueueKind::Done,
+            touches_dependents: (self.after.kind() == QueueKind::Done) != (before.kind() == QueueKind::Done),
             after: self.after,
             event: NewEvent { kind, by, details },
             attempt: self.attempt,

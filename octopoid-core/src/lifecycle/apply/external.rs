@@ -95,6 +95,15 @@ pub(super) fn hand_in(mut d: Draft<'_>, given: Given<'_>) -> Result<Change, Refu
             ),
         ));
     }
+    if task.head_sha.is_some() {
+        return Err(illegal(
+            "evidence",
+            format!(
+                "Failed to submit task {}: it has work with evidence; an orchestrator hands in more",
+                task.id
+            ),
+        ));
+    }
     if task.lease_expires_at.is_some_and(|at| at <= d.now) {
         return Err(illegal("lease", format!("Lease has expired on task {}", task.id)));
     }

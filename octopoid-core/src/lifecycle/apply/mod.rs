@@ -21,6 +21,9 @@ use crate::{
 use draft::Draft;
 pub(super) use external::adopt;
 
+/// Longest lease that anybody gets at once.
+const MAX_LEASE: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+
 fn illegal(guard: &'static str, message: String) -> Refusal {
     refuse(guard, ErrorCode::IllegalTransition, message, None)
 }
@@ -58,7 +61,7 @@ pub(super) fn apply(facts: &Facts<'_>, command: &Command, now: Timestamp) -> Res
             d.finish("started", holder, json!({ "attempt": number, "base_sha": base_sha }))
         }
         Command::Renew { lease, .. } => {
-            d.after.lease_expires_at = Some(now.plus(*lease));
+            d.after.lease_expires_at = Some(now.plus((*lease).min(MAX_LEASE)));
             d.finish("renewed", holder, json!({ "attempt": number }))
         }
         Command::Submit {
@@ -276,12 +279,17 @@ pub(super) fn apply(facts: &Facts<'_>, command: &Command, now: Timestamp) -> Res
             let changed = person::edit(&mut d, edit)?;
             d.finish("edited", Some(by.clone()), json!({ "fields": changed }))
         }
-        Command::Unblock { blocker } => {
-            if d.after.open_blockers == 0 {
-                return Err(illegal("blocked", format!("task {} waits for nothing", task.id)));
+        Command::Unblock { blocker, open } => {
+            if task.open_blockers == *open {
+                return Err(illegal("blocked", format!("for task {} nothing changes", task.id)));
             }
-            d.after.open_blockers -= 1;
-            d.finish("unblocked", Some(actor::ENGINE.into()), json!({ "blocker": blocker }))
+            let word = if *open < task.open_blockers {
+                "unblocked"
+            } else {
+                "blocked"
+            };
+            d.after.open_blockers = *open;
+            d.finish(word, Some(actor::ENGINE.into()), json!({ "blocker": blocker }))
         }
         Command::Progress { note, .. } => d.finish("progress", holder, json!({ "attempt": number, "note": note })),
         Command::HandIn {

@@ -27,10 +27,11 @@ pub(super) fn patch(mut d: Draft<'_>, by: Option<&str>, patch: &PatchTask) -> Re
             Some("read it again and repeat the change".into()),
         ));
     }
-    if patch.token.is_some() || patch.touches_claim() {
+    let moved = patch.queue.as_ref().filter(|q| **q != task.queue);
+    // Who holds a fenced claim is not pushed aside by a write; a person forces, requeues or cancels.
+    if patch.token.is_some() || patch.touches_claim() || task.is_fenced() && moved.is_some() {
         check_token(task, patch.token.as_deref())?;
     }
-    let moved = patch.queue.as_ref().filter(|q| **q != task.queue);
     if let Some(to) = &patch.queue {
         check_state(&d, to)?;
     }
@@ -53,6 +54,7 @@ pub(super) fn patch(mut d: Draft<'_>, by: Option<&str>, patch: &PatchTask) -> Re
         let now = d.now;
         adopt(&mut d.after, now);
     }
+    d.by_word();
     let fields: Vec<String> = match serde_json::to_value(patch) {
         Ok(Value::Object(map)) => map
             .into_iter()

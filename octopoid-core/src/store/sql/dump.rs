@@ -187,7 +187,14 @@ pub(in crate::store) fn import(c: &mut dyn Sql, lines: &[String], dry_run: bool)
         if name == "tasks" {
             done.tasks += 1;
         }
-        if c.execute(&sql, &values)? == 1 {
+        let written = c.execute(&sql, &values).map_err(|stop| {
+            if stop.breaks_a_rule() {
+                bad(number, format!("the row of {name} is not one that may be"))
+            } else {
+                stop
+            }
+        })?;
+        if written == 1 {
             done.written += 1;
             continue;
         }

@@ -3,6 +3,7 @@
 use super::{Answer, Row, Sql, Stop, Value, all, first, row};
 use crate::{
     clock::Timestamp,
+    error::{Error, ErrorCode},
     id::{Scope, TaskId},
     model::{Attempt, Blocker, Event, Message, QueueKind, Review, Task},
     store::{ClaimFilter, Footprint, OpenFilter, QueueCount, Snapshot, Spent},
@@ -201,7 +202,13 @@ fn earlier(c: &mut dyn Sql, scope: &Scope, key: Option<&(String, String)>) -> An
     };
     let sql = format!("SELECT {} FROM tasks WHERE scope = ?1 AND id = ?2", row::TASK);
     let task = first(c, &sql, &[scope.into(), id.into()], row::task)?;
-    Ok(task.map(|task| (fingerprint, task)))
+    match task {
+        Some(task) => Ok(Some((fingerprint, task))),
+        None => Err(Stop::Refused(Error::new(
+            ErrorCode::IdempotencyConflict,
+            format!("the idempotency key {key:?} was used for a task that has been deleted"),
+        ))),
+    }
 }
 
 /// A task among `new` that is `id` or waits for it, directly or not.
@@ -304,14 +311,26 @@ fn named_blockers(c: &mut dyn Sql, scope: &Scope, ids: &[TaskId]) -> Answer<Vec<
     Ok(found)
 }
 
-fn dependents(c: &mut dyn Sql, scope: &Scope, id: &TaskId) -> Answer<Vec<Task>> {
+fn dependents(c: &mut dyn Sql, scope: &Scope, id: &TaskId) -> Answer<Vec<(Task, i64)>> {
     let sql = format!(
         "SELECT {} FROM tasks WHERE scope = ?1 AND id IN (SELECT task_id FROM blockers WHERE scope = ?1 AND blocker_id = ?2) \
          ORDER BY id{}",
         row::TASK,
         c.lock()
     );
-    all(c, &sql, &[scope.into(), id.into()], row::task)
+    let waiting = all(c, &sql, &[scope.into(), id.into()], row::task)?;
+    let mut found = Vec::with_capacity(waiting.len());
+    for task in waiting {
+        let others = first(
+            c,
+            "SELECT count(*) FROM blockers b JOIN tasks t ON t.scope = b.scope AND t.id = b.blocker_id \
+             WHERE b.scope = ?1 AND b.task_id = ?2 AND b.blocker_id <> ?3 AND t.kind <> 'done'",
+            &[scope.into(), (&task.id).into(), id.into()],
+            |r| row::int(r, 0),
+        )?;
+        found.push((task, others.unwrap_or(0)));
+    }
+    Ok(found)
 }
 
 pub(in crate::store) fn attempts(c: &mut dyn Sql, scope: &Scope, id: &TaskId, live: bool) -> Answer<Vec<Attempt>> {

@@ -31,14 +31,23 @@ pub(super) enum Value {
     Text(String),
 }
 
+/// Output of programs may hold NUL characters, which no text column of PostgreSQL can.
+pub(super) fn clean(text: String) -> String {
+    if text.contains('\0') {
+        text.replace('\0', "\u{fffd}")
+    } else {
+        text
+    }
+}
+
 impl From<&str> for Value {
     fn from(text: &str) -> Self {
-        Self::Text(text.to_owned())
+        Self::Text(clean(text.to_owned()))
     }
 }
 impl From<String> for Value {
     fn from(text: String) -> Self {
-        Self::Text(text)
+        Self::Text(clean(text))
     }
 }
 impl From<i64> for Value {
@@ -84,6 +93,18 @@ pub(super) enum Stop {
     /// PostgreSQL failed.
     #[cfg(feature = "postgres")]
     Postgres(postgres::Error),
+}
+
+impl Stop {
+    /// Whether a constraint of the database said no.
+    fn breaks_a_rule(&self) -> bool {
+        match self {
+            Self::Sqlite(error) => error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(error) => error.code().is_some_and(|code| code.code().starts_with("23")),
+            Self::Refused(_) | Self::Malformed(_) => false,
+        }
+    }
 }
 
 impl From<rusqlite::Error> for Stop {
@@ -227,6 +248,7 @@ pub(super) fn delete(c: &mut dyn Sql, scope: &Scope, id: &TaskId, by: &str, forc
     let waiting = snapshot
         .dependents
         .iter()
+        .map(|(d, _)| d)
         .find(|d| d.kind() != QueueKind::Done && task.kind() != QueueKind::Done);
     if let (Some(dependent), false) = (waiting, force) {
         return refused(

@@ -57,11 +57,11 @@ pub(in crate::store) fn to_json(value: &impl Serialize) -> Answer<Value> {
 }
 
 fn txt(value: impl AsRef<str>) -> Value {
-    Value::Text(value.as_ref().to_owned())
+    value.as_ref().into()
 }
 
 fn opt(value: Option<impl ToString>) -> Value {
-    value.map_or(Value::Null, |v| Value::Text(v.to_string()))
+    value.map(|v| v.to_string()).into()
 }
 
 fn at(value: Option<Timestamp>) -> Value {

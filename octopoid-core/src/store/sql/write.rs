@@ -159,7 +159,7 @@ pub(in crate::store) fn mirror(c: &mut dyn Sql, tasks: &[Task]) -> Answer<()> {
             .map(|column| format!("{column} = excluded.{column}"))
             .collect();
         format!(
-            "{} ON CONFLICT (id, scope) DO UPDATE SET {}",
+            "{} ON CONFLICT (id, scope) DO UPDATE SET {} WHERE tasks.epoch <= excluded.epoch",
             insert_sql(),
             set.join(", ")
         )
@@ -331,7 +331,7 @@ pub(in crate::store) fn idempotency(
 pub(in crate::store) fn delete(
     c: &mut dyn Sql,
     task: &Task,
-    dependents: &[Task],
+    dependents: &[(Task, i64)],
     by: &str,
     now: Timestamp,
 ) -> Answer<()> {
@@ -343,11 +343,11 @@ pub(in crate::store) fn delete(
     let details = serde_json::json!({ "title": task.title, "queue": task.queue, "head_sha": task.head_sha, "content": task.content });
     event(c, &gone, "deleted", Some(by), &details)?;
     let done = task.kind() == crate::model::QueueKind::Done;
-    for dependent in dependents.iter().filter(|_| !done) {
+    for (dependent, others) in dependents.iter().filter(|_| !done) {
         let freed = Task {
             version: dependent.version + 1,
             updated_at: now,
-            open_blockers: (dependent.open_blockers - 1).max(0),
+            open_blockers: *others,
             ..dependent.clone()
         };
         let mut values = row::task_values(&freed)?;
