@@ -37,20 +37,11 @@ fn admin(url: &str) -> Result<Admin, Error> {
     Admin::new(url, token)
 }
 
-async fn at(place: &Place, global: &Global, may_create: bool) -> Result<At, Error> {
+async fn at(place: &Place, global: &Global) -> Result<At, Error> {
     if let Some(url) = &place.server {
         return Ok(At::Server(admin(url)?));
     }
     if let Some(url) = place.database.as_deref().filter(|u| !u.is_empty()) {
-        // A name that was mistyped must not become an empty database, least of all in a backup.
-        let file = url
-            .strip_prefix("sqlite:")
-            .map(|f| Path::new(f.strip_prefix("//").unwrap_or(f)));
-        if let (Some(file), false) = (file, may_create)
-            && !file.exists()
-        {
-            return Err(Error::not_found("database", file.display()));
-        }
         return Ok(At::Database(octopoid_server::open_store(url).await?));
     }
     let paths = Paths::new(project_root(&directory(global)?)?);
@@ -68,28 +59,28 @@ async fn at(place: &Place, global: &Global, may_create: bool) -> Result<At, Erro
 
 pub(crate) async fn key(key: Key, global: &Global, output: &Output) -> Result<u8, Error> {
     let answer = match key {
-        Key::Create { scope, name, place } => match at(&place, global, true).await? {
+        Key::Create { scope, name, place } => match at(&place, global).await? {
             At::Server(admin) => admin.create_key(&scope, &name).await?,
             At::Database(store) => {
                 let (row, key) = Registry::new(store)?.create_key(&scope, &name).await?;
                 json!({ "id": row.id, "key": key, "scope": row.scope, "name": row.name })
             }
         },
-        Key::List { scope, place } => match at(&place, global, false).await? {
+        Key::List { scope, place } => match at(&place, global).await? {
             At::Server(admin) => admin.keys(scope.as_ref()).await?,
             At::Database(store) => {
                 let keys = Registry::new(store)?.keys(scope.as_ref()).await?;
                 json!({ "keys": keys, "total": keys.len() })
             }
         },
-        Key::Revoke { id, place } => match at(&place, global, false).await? {
+        Key::Revoke { id, place } => match at(&place, global).await? {
             At::Server(admin) => admin.revoke_key(&id).await?,
             At::Database(store) => {
                 Registry::new(store)?.revoke_key(&id).await?;
                 json!({ "message": "Key revoked", "id": id })
             }
         },
-        Key::Rotate { id, place } => match at(&place, global, false).await? {
+        Key::Rotate { id, place } => match at(&place, global).await? {
             At::Server(admin) => admin.rotate_key(&id).await?,
             At::Database(store) => {
                 let (row, key) = Registry::new(store)?.rotate_key(&id).await?;
@@ -130,7 +121,7 @@ fn text(value: &Value, name: &str) -> String {
 }
 
 pub(crate) async fn export(out: Option<PathBuf>, place: Place, global: &Global, output: &Output) -> Result<u8, Error> {
-    let text = match at(&place, global, false).await? {
+    let text = match at(&place, global).await? {
         At::Server(admin) => admin.export().await?,
         At::Database(store) => {
             let text = Arc::new(Mutex::new(String::new()));
@@ -196,7 +187,7 @@ pub(crate) async fn import(
     if text.trim().is_empty() {
         return Err(Error::invalid(format!("{} is empty", file.display())));
     }
-    let answer = match at(&place, global, true).await? {
+    let answer = match at(&place, global).await? {
         At::Server(admin) => admin.import(text, dry_run).await?,
         At::Database(store) => {
             let done = store.import(text.lines().map(str::to_owned).collect(), dry_run).await?;
