@@ -54,7 +54,7 @@ fn what_one_machine_made_another_reviews_and_merges() {
         .as_str()
         .unwrap()
         .to_owned();
-    let shared = format!("refs/octopoid/work/{id}/{head}");
+    let shared = format!("refs/octopoid/shared/{id}/{head}");
     assert!(
         fleet.git(&["for-each-ref", "--format=%(refname)"]).contains(&shared),
         "the commit is on the remote before anybody is told of it"

@@ -14,7 +14,7 @@ use crate::error::{Error, ErrorCode, Result};
 const TRIES: u32 = 5;
 
 /// Where shared commits have their names.
-const SHARED: &str = "refs/octopoid/work";
+const SHARED: &str = "refs/octopoid/shared";
 
 fn shared_ref(task: &str, sha: &str) -> String {
     format!("{SHARED}/{task}/{sha}")

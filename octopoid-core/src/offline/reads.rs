@@ -79,7 +79,11 @@ impl Backend for Offline {
             Ok(Some(claim)) => {
                 self.remember(&claim.task).await?;
                 if let Some(attempt) = &claim.attempt {
-                    self.store.mirror_attempt(&claim.task.scope, attempt.clone()).await?;
+                    // The claim stands on the server, whether or not a copy of it can be kept.
+                    let kept = self.store.mirror_attempt(&claim.task.scope, attempt.clone()).await;
+                    if let Err(error) = kept {
+                        tracing::warn!(task = %claim.task.id, "the copy of its attempt cannot be written: {error}");
+                    }
                 }
                 Ok(Some(claim))
             }
