@@ -201,7 +201,7 @@ impl Http {
             cause = inner;
         }
         Error::new(code, format!("the server at {} cannot be reached: {cause}", self.url))
-            .with_hint("is it running, and is server.url right? `octopoid doctor` looks")
+            .with_hint("is it running, and is server.url right? `octopoid status` tells when it was reached last")
     }
 
     /// Somebody between here and the server answered: the server was not reached.
