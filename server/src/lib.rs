@@ -4,6 +4,7 @@ mod answer;
 mod auth;
 mod call;
 mod config;
+mod connection;
 mod openapi;
 mod query;
 mod route;
@@ -13,6 +14,7 @@ mod sweeper;
 mod telemetry;
 
 pub use answer::Answer;
+pub use connection::{Ask, Connection, Told};
 pub use config::{Auth, Config, LogFormat, open_store};
 pub use route::router;
 pub use serve::{run, start_logging};

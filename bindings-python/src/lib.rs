@@ -1,0 +1,1 @@
+//! The Python module `octopoid._native`.
