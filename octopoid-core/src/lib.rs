@@ -40,7 +40,7 @@ pub mod wire;
 
 pub use error::{Error, ErrorCode, Result};
 pub use orchestrator::Orchestrator;
-pub use queue::Octopoid;
+pub use queue::{Connect, Octopoid};
 pub use role::{Assignment, Outcome, Role, RoleError};
 
 /// What most programs need.
@@ -51,5 +51,6 @@ pub mod prelude {
         Assignment, Error, ErrorCode, Octopoid, Orchestrator, Outcome, Role, RoleError,
         id::TaskId,
         model::{CreateTask, EditTask, Priority, QueueName, Task, TaskFilter, Verdict},
+        queue::{HandIn, Take},
     };
 }

@@ -81,6 +81,12 @@ pub struct Config {
     /// Origin of web pages that may read answers; `*` is any
     #[arg(long, env = "OCTOPOID_CORS_ORIGIN", value_name = "ORIGIN", value_parser = NonEmptyStringValueParser::new())]
     pub cors_origin: Option<String>,
+    /// Refuse claims of an orchestrator that holds as many tasks as its `max_claimed` says; the SDKs ask for it themselves
+    #[arg(long, env = "OCTOPOID_ENFORCE_MAX_CLAIMED")]
+    pub enforce_max_claimed: bool,
+    /// Whether the routes run without a socket.
+    #[arg(skip)]
+    pub embedded: bool,
     /// Form of the log on stderr
     #[arg(long, env = "OCTOPOID_LOG_FORMAT", value_enum, default_value_t)]
     pub log_format: LogFormat,
@@ -99,6 +105,28 @@ fn parse_size(text: &str) -> Result<usize, String> {
 }
 
 impl Config {
+    /// For the routes without a socket: whoever holds the handle may do everything, and claims without being registered.
+    pub(crate) fn embedded() -> Self {
+        Self {
+            listen: String::new(),
+            database: String::new(),
+            default_scope: None,
+            auth: None,
+            admin_token: None,
+            lease_sweep_seconds: 1.0,
+            page_size: 50,
+            max_page_size: 500,
+            max_body: 1 << 20,
+            rate_limit: 0,
+            tls_cert: None,
+            tls_key: None,
+            cors_origin: None,
+            log_format: LogFormat::Text,
+            enforce_max_claimed: false,
+            embedded: true,
+        }
+    }
+
     /// The scope of requests that name none.
     pub(crate) fn scope(&self) -> Result<Option<Scope>> {
         self.default_scope

@@ -14,8 +14,8 @@ mod sweeper;
 mod telemetry;
 
 pub use answer::Answer;
-pub use connection::{Ask, Connection, Told};
 pub use config::{Auth, Config, LogFormat, open_store};
+pub use connection::{Ask, Connection, Told};
 pub use route::router;
 pub use serve::{run, start_logging};
 pub use state::State;

@@ -1,5 +1,14 @@
 //! `cargo xtask`: the project's own chores. `test` is what a newcomer and CI run; it installs what it needs.
 
+#[allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "the same private PostgreSQL as in the server's tests"
+)]
+#[path = "../../server/tests/backends/postgres.rs"]
+mod postgres;
+
 use std::{
     path::{Path, PathBuf},
     process::{Command, ExitCode},
@@ -102,14 +111,26 @@ fn test() -> Outcome {
     )?;
     run("cargo", &["test", "--doc", "--workspace", "--quiet"], &[])?;
     if nextest().is_ok() {
-        run("cargo", &["nextest", "run", "--workspace", "--no-fail-fast"], &[])
+        run("cargo", &["nextest", "run", "--workspace", "--no-fail-fast"], &[])?;
     } else {
         run(
             "cargo",
             &["test", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"],
             &[],
-        )
+        )?;
     }
+    contract_on_postgresql()
+}
+
+/// The black-box suite of the HTTP routes once more, over the other database.
+fn contract_on_postgresql() -> Outcome {
+    let cluster = postgres::Postgres::start();
+    let url = cluster.url("contract");
+    let server = url.strip_suffix("/contract").unwrap_or(&url);
+    let place = [("OCTOPOID_CONTRACT_POSTGRES", server)];
+    let package = ["--package", "octopoid-server", "--test", "contract", "--no-fail-fast"];
+    let head: &[&str] = if nextest().is_ok() { &["nextest", "run"] } else { &["test"] };
+    run("cargo", &[head, &package].concat(), &place)
 }
 
 fn nextest() -> Outcome {
@@ -221,7 +242,7 @@ fn chaos() -> Outcome {
     tools()?;
     let longer = [
         ("OCTOPOID_CHAOS_TASKS", "200"),
-        ("OCTOPOID_CHAOS_KILLS", "100000"),
+        ("OCTOPOID_CHAOS_KILLS", "all"),
         ("OCTOPOID_STORM_TASKS", "5000"),
     ];
     for (package, test) in [("octopoid-cli", "chaos"), ("octopoid-server", "storm")] {

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use super::Backend;
 use crate::{
     clock::Timestamp,
-    engine::{Claim, ClaimRequest, Engine, Rules, Status, TaskView, Why},
+    engine::{Claim, ClaimRequest, Engine, OpenClaim, Rules, Status, TaskView, Why},
     error::Result,
     id::{OrchestratorId, TaskId},
     lifecycle::Command,
@@ -36,6 +36,9 @@ impl Backend for Engine {
     }
     async fn claim(&self, request: ClaimRequest) -> Result<Option<Claim>> {
         Self::claim(self, request).await
+    }
+    async fn claim_open(&self, request: OpenClaim) -> Result<Option<Claim>> {
+        Self::claim_open(self, request).await
     }
     async fn has_claimable(&self, queues: &[QueueName], answers_to: &[String]) -> Result<bool> {
         Self::has_claimable(self, queues, answers_to).await

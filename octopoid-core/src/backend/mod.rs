@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::{
     clock::Timestamp,
-    engine::{Claim, ClaimRequest, Rules, Status, TaskView, Why},
+    engine::{Claim, ClaimRequest, OpenClaim, Rules, Status, TaskView, Why},
     error::Result,
     id::{OrchestratorId, TaskId},
     lifecycle::Command,
@@ -35,6 +35,8 @@ pub trait Backend: Send + Sync + fmt::Debug {
     async fn delete(&self, id: &TaskId, by: &str) -> Result<()>;
     /// Claims the most urgent task that fits.
     async fn claim(&self, request: ClaimRequest) -> Result<Option<Claim>>;
+    /// Claims the most urgent task for a client that drives it on its own word.
+    async fn claim_open(&self, request: OpenClaim) -> Result<Option<Claim>>;
     /// Whether a claim of this kind would find a task now.
     async fn has_claimable(&self, queues: &[QueueName], answers_to: &[String]) -> Result<bool>;
 

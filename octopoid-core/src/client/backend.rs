@@ -10,7 +10,7 @@ use super::{Ask, Claimed, Client, fresh_key, path, watch};
 use crate::{
     backend::{Backend, Heartbeat, Reach},
     clock::{Clock, SystemClock, Timestamp},
-    engine::{Claim, ClaimRequest, Rules, Status, TaskView, Why},
+    engine::{Claim, ClaimRequest, OpenClaim, Rules, Status, TaskView, Why},
     error::{Error, ErrorCode, Result},
     id::{OrchestratorId, TaskId},
     lifecycle::Command,
@@ -123,24 +123,33 @@ impl Backend for Client {
             again: true,
             ..Ask::post("/api/v1/tasks/claim", body)
         };
-        let answer = self.http.send(ask).await?;
-        self.forget_claims();
-        if answer.is_null() {
-            return Ok(None);
-        }
-        let claimed: Claimed = serde_json::from_value(answer)
-            .map_err(|e| Error::new(ErrorCode::Internal, format!("a claim is not understood: {e}")))?;
-        let with_token = |token: &str| Some(token.to_owned());
-        let mut claim = Claim {
-            task: claimed.task,
-            attempt: claimed.attempt,
-            token: claimed.claim_token,
+        self.claimed_by(ask).await
+    }
+
+    async fn claim_open(&self, request: OpenClaim) -> Result<Option<Claim>> {
+        let [(queue, roles)] = request.queues.as_slice() else {
+            return Err(Error::invalid("a client claims from one queue at a time"));
         };
-        claim.task.claim_token = with_token(&claim.token);
-        if let Some(attempt) = &mut claim.attempt {
-            attempt.token.clone_from(&claim.token);
-        }
-        Ok(Some(claim))
+        let names = |names: &[String]| Some(names.join(",")).filter(|n| !n.is_empty());
+        let body = json!({
+            "orchestrator_id": request.orchestrator,
+            "agent_name": request.agent,
+            "queue": queue,
+            "role_filter": names(roles),
+            "type_filter": names(&request.types),
+            "lease_duration_seconds": request.lease.as_secs().max(1),
+            "fenced": request.fenced,
+            "scope": self.http.scope,
+        });
+        let key = match request.token {
+            Some(token) => token,
+            None => fresh_key()?,
+        };
+        let ask = Ask {
+            key: Some(&key),
+            ..Ask::post("/api/v1/tasks/claim", body)
+        };
+        self.claimed_by(ask).await
     }
 
     async fn has_claimable(&self, queues: &[QueueName], answers_to: &[String]) -> Result<bool> {
@@ -321,5 +330,29 @@ impl Backend for Client {
             waiting: 0,
             dropped: 0,
         }
+    }
+}
+
+impl Client {
+    /// Sends a request for a claim.
+    async fn claimed_by(&self, ask: Ask<'_>) -> Result<Option<Claim>> {
+        let answer = self.http.send(ask).await?;
+        self.forget_claims();
+        if answer.is_null() {
+            return Ok(None);
+        }
+        let claimed: Claimed = serde_json::from_value(answer)
+            .map_err(|e| Error::new(ErrorCode::Internal, format!("a claim is not understood: {e}")))?;
+        let with_token = |token: &str| Some(token.to_owned());
+        let mut claim = Claim {
+            task: claimed.task,
+            attempt: claimed.attempt,
+            token: claimed.claim_token,
+        };
+        claim.task.claim_token = with_token(&claim.token);
+        if let Some(attempt) = &mut claim.attempt {
+            attempt.token.clone_from(&claim.token);
+        }
+        Ok(Some(claim))
     }
 }

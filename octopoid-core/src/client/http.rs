@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::{
     error::{Error, ErrorCode, Result},
     id::{Entropy, Scope, SystemEntropy},
-    wire::FULL_FORM,
+    wire::{FULL_FORM, REASON},
 };
 
 /// How often a request that may be repeated is tried.
@@ -42,6 +42,8 @@ pub(super) struct Ask<'a> {
     pub(super) again: bool,
     /// How long the server may wait before it answers.
     pub(super) wait: Duration,
+    /// Whether rows are wanted as earlier clients know them, not typed.
+    pub(super) plain: bool,
 }
 
 impl<'a> Ask<'a> {
@@ -55,6 +57,7 @@ impl<'a> Ask<'a> {
             key: None,
             again: true,
             wait: Duration::ZERO,
+            plain: false,
         }
     }
 
@@ -69,7 +72,7 @@ impl<'a> Ask<'a> {
 }
 
 /// Full jitter: anything up to the longest pause, so that clients that failed together do not return together.
-fn pause(tried: u32) -> Duration {
+pub(super) fn pause(tried: u32) -> Duration {
     let longest = PAUSE * 2_u32.saturating_pow(tried);
     let mut byte = [0_u8];
     let share = SystemEntropy.fill(&mut byte).map_or(128, |()| u32::from(byte[0]));
@@ -135,7 +138,7 @@ impl Http {
 
     /// The answer as text.
     pub(super) async fn text(&self, ask: Ask<'_>) -> Result<String> {
-        let (status, bytes) = self.exchange(&ask).await?;
+        let (status, bytes, _) = self.exchange(&ask).await?;
         if !status.is_success() {
             let value: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
             return Err(self.refused(status, &value));
@@ -144,12 +147,12 @@ impl Http {
             .map_err(|e| Error::new(ErrorCode::Internal, format!("{} answered no text: {e}", self.url)))
     }
 
-    async fn exchange(&self, ask: &Ask<'_>) -> Result<(StatusCode, Vec<u8>)> {
+    pub(super) async fn exchange(&self, ask: &Ask<'_>) -> Result<(StatusCode, Vec<u8>, Option<String>)> {
         let mut request = self
             .client
             .request(ask.method.clone(), format!("{}{}", self.url, ask.path))
             .timeout(self.timeout + ask.wait)
-            .header("accept", FULL_FORM)
+            .header("accept", if ask.plain { "application/json" } else { FULL_FORM })
             .query(&ask.query);
         if let Some(scope) = &self.scope {
             request = request.query(&[("scope", scope.as_str())]);
@@ -157,22 +160,30 @@ impl Http {
         if let Some(key) = &self.key {
             request = request.bearer_auth(key);
         }
+        if ask.plain {
+            request = request.header(super::STRICT, "1");
+        }
         if let Some(key) = ask.key {
             request = request.header("idempotency-key", key);
         }
         match (&ask.raw, &ask.body) {
-            (Some(raw), _) => request = request.body(raw.clone()),
+            (Some(raw), _) => request = request.header("content-type", "application/json").body(raw.clone()),
             (None, Some(body)) => request = request.json(body),
             (None, None) => {}
         }
         let response = request.send().await.map_err(|e| self.unreachable(e))?;
         let status = response.status();
+        let reason = response
+            .headers()
+            .get(REASON)
+            .and_then(|v| v.to_str().ok())
+            .map(str::to_owned);
         let bytes = response.bytes().await.map_err(|e| self.unreachable(e))?;
-        Ok((status, bytes.to_vec()))
+        Ok((status, bytes.to_vec(), reason))
     }
 
     async fn once(&self, ask: &Ask<'_>) -> Result<Value> {
-        let (status, bytes) = self.exchange(ask).await?;
+        let (status, bytes, _) = self.exchange(ask).await?;
         let parsed: Option<Value> = serde_json::from_slice(&bytes).ok();
         if status.is_success() {
             return match parsed {

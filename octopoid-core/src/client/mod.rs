@@ -3,6 +3,7 @@
 mod admin;
 mod backend;
 mod http;
+mod requests;
 mod watch;
 
 use std::{
@@ -16,6 +17,8 @@ use tokio::sync::watch as channel;
 
 pub use admin::Admin;
 pub use http::is_outage;
+pub(crate) use requests::segment;
+pub use requests::{Reply, Request, Requests, STRICT};
 
 use crate::{
     backend::Heartbeat,
@@ -23,7 +26,7 @@ use crate::{
     engine::Rules,
     error::{Error, ErrorCode, Result},
     flow,
-    id::{OrchestratorId, SystemEntropy, TaskId, random_hex},
+    id::{OrchestratorId, Scope, SystemEntropy, TaskId, random_hex},
     lifecycle::Command,
     model::{Attempt, CreateTask, Event, Task},
     store::Spent,
@@ -39,6 +42,15 @@ pub struct Address {
     pub api_key: Option<String>,
     /// How long an answer may take.
     pub timeout: Duration,
+    /// The tenant; null leaves it to the key, or to the server.
+    pub scope: Option<Scope>,
+}
+
+impl Address {
+    /// The server in its own words.
+    pub fn requests(&self) -> Result<Requests> {
+        Requests::new(&self.url, self.api_key.clone(), self.scope.clone(), self.timeout)
+    }
 }
 
 /// A queue on a server. Cheap to clone.
@@ -86,12 +98,7 @@ impl Client {
     /// A client of the server at `address`, for the scope of `rules`. Nothing is sent yet.
     pub fn new(address: Address, rules: Rules) -> Result<Self> {
         Ok(Self {
-            http: Http::new(
-                &address.url,
-                address.api_key,
-                Some(rules.scope.clone()),
-                address.timeout,
-            )?,
+            http: Http::new(&address.url, address.api_key, address.scope, address.timeout)?,
             rules: Arc::new(rules),
             changes: Arc::default(),
             claims: Arc::default(),

@@ -151,8 +151,20 @@ fn read(paths: &Paths, path: &std::path::Path) -> Result<Layer> {
     Ok(Layer { name, text, values })
 }
 
-pub(super) fn load(paths: &Paths, env: Env<'_>) -> Result<Config> {
-    let mut layers = vec![read(paths, &paths.config())?];
+/// `plain` takes the values of a project of this machine where there is no file.
+pub(super) fn load(paths: &Paths, env: Env<'_>, plain: bool) -> Result<Config> {
+    let mut layers = vec![if plain && !paths.config().exists() {
+        Layer {
+            name: paths.shown(&paths.config()),
+            text: String::new(),
+            values: ConfigFile {
+                mode: Some(Mode::Local),
+                ..ConfigFile::default()
+            },
+        }
+    } else {
+        read(paths, &paths.config())?
+    }];
     if paths.local().is_file() {
         layers.push(read(paths, &paths.local())?);
     }

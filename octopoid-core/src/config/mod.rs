@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 use serde::Serialize;
 
 pub use blueprint::{AgentKind, Blueprint};
+pub(crate) use paths::IGNORE_ALL;
 pub use paths::{Paths, find_root};
 
 use crate::{
@@ -187,7 +188,16 @@ pub struct Settings {
 
 /// Reads and checks all files of `.octopoid/`.
 pub fn load(paths: &Paths, env: Env<'_>) -> Result<Settings> {
-    let config = file::load(paths, env)?;
+    load_files(paths, env, false)
+}
+
+/// The same; a folder that was not set up has the values that a new local project has.
+pub fn load_or_plain(paths: &Paths, env: Env<'_>) -> Result<Settings> {
+    load_files(paths, env, true)
+}
+
+fn load_files(paths: &Paths, env: Env<'_>, plain: bool) -> Result<Settings> {
+    let config = file::load(paths, env, plain)?;
     let mut flows = Flows::shipped()?;
     for (path, text) in yaml_files(&paths.flows())? {
         flows.insert(flow::parse(&text, &paths.shown(&path))?);

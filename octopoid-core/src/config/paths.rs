@@ -10,6 +10,9 @@ use crate::{
 /// Name of the folder.
 const DIR: &str = ".octopoid";
 
+/// What `.gitignore` says in a folder that nobody set up; `octopoid init` replaces it.
+pub(crate) const IGNORE_ALL: &str = "*\n";
+
 /// The places of one project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paths {
@@ -107,6 +110,16 @@ impl Paths {
             .join(task.as_str())
             .join(number.to_string())
     }
+    /// Sees to it that git takes no notice of the folder in a repository that was not set up by `octopoid init`.
+    pub fn ensure_ignored(&self) -> Result<()> {
+        let (dir, file) = (self.dir(), self.dir().join(".gitignore"));
+        if self.config().exists() || file.exists() {
+            return Ok(());
+        }
+        std::fs::create_dir_all(&dir).map_err(|e| Error::io("create", &dir, e))?;
+        std::fs::write(&file, IGNORE_ALL).map_err(|e| Error::io("write", &file, e))
+    }
+
     /// `path` as it is shown in messages: relative to the main checkout where it lies in it.
     pub fn shown(&self, path: &Path) -> String {
         path.strip_prefix(&self.root).unwrap_or(path).display().to_string()

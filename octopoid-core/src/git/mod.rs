@@ -9,6 +9,7 @@ mod main_checkout;
 mod merge;
 mod remote;
 mod save;
+pub mod tools;
 mod worktree;
 
 use std::path::{Path, PathBuf};

@@ -13,6 +13,15 @@ use crate::error::Result;
 impl Repo {
     /// Commits everything in the checkout at `path` that git does not ignore, and tells its tip.
     pub fn save(&self, path: &Path, message: &str) -> Result<Saved> {
+        self.commit_files(path, message, true)
+    }
+
+    /// The same, on whichever branch is checked out there: for a person's own commits.
+    pub fn commit(&self, path: &Path, message: &str) -> Result<Saved> {
+        self.commit_files(path, message, false)
+    }
+
+    fn commit_files(&self, path: &Path, message: &str, only_agents: bool) -> Result<Saved> {
         let mut repo = open_worktree(path)?;
         let action = format!("save the files of {}", path.display());
         let mut merged = Vec::new();
@@ -33,7 +42,7 @@ impl Repo {
                 was_dirty: false,
             });
         }
-        if head_target(&repo).is_some_and(|branch| !branch.starts_with("refs/heads/agent/")) {
+        if only_agents && head_target(&repo).is_some_and(|branch| !branch.starts_with("refs/heads/agent/")) {
             // Whatever an agent checked out: its files become a commit, but never one on somebody else's branch.
             repo.set_head_detached(head.id()).map_err(|e| failed(&action, &e))?;
         }

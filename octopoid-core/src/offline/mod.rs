@@ -28,7 +28,7 @@ use crate::{
     model::{CreateTask, QueueKind, Task, TaskFilter},
     store::{SqliteStore, Store},
 };
-use outbox::{Outbox, Request};
+use outbox::{Outbox, Request, TakenUp};
 
 /// A backend that works on when its server is away.
 #[derive(Debug, Clone)]
@@ -41,7 +41,7 @@ pub struct Offline {
     /// One replay at a time in this process.
     replaying: Arc<Mutex<()>>,
     away: Arc<AtomicBool>,
-    /// Tasks with requests that the server answers with an error of its own.
+    /// Tasks whose requests have to wait: the server answers one with an error of its own, or it is still in the making.
     stuck: Arc<std::sync::Mutex<HashSet<TaskId>>>,
 }
 
@@ -134,9 +134,20 @@ impl Offline {
         let waiting = self.outbox.entries("waiting")?;
         let mut stuck = HashSet::new();
         for (done, entry) in waiting.iter().enumerate() {
-            if stuck.contains(&entry.task) {
+            if entry.is_behind(&stuck) {
+                stuck.insert(entry.task.clone());
                 synced.waiting += 1;
                 continue;
+            }
+            // Other processes of the project send from the same outbox.
+            match self.outbox.take_up(entry, Self::now())? {
+                TakenUp::Yes => {}
+                TakenUp::Gone => continue,
+                TakenUp::NotYet => {
+                    stuck.insert(entry.task.clone());
+                    synced.waiting += 1;
+                    continue;
+                }
             }
             let sent = match &entry.request {
                 Request::Create(task) => self.client.create_keyed(task).await,
@@ -180,14 +191,15 @@ impl Offline {
         Ok((true, synced))
     }
 
-    /// Whether earlier requests about this task wait for a server that cannot take them.
+    /// Whether earlier requests about this task wait although the server is there.
     fn is_stuck(&self, id: &TaskId) -> bool {
         self.stuck.lock().unwrap_or_else(PoisonError::into_inner).contains(id)
     }
 
     /// Whether a write can go to the server now: nothing waits before it.
     async fn ready(&self) -> Result<bool> {
-        if self.outbox.counts()?.0 == 0 {
+        if self.outbox.is_empty()? {
+            self.stuck.lock().unwrap_or_else(PoisonError::into_inner).clear();
             return Ok(true);
         }
         Ok(self.replay().await?.0)
@@ -207,7 +219,8 @@ impl Offline {
             let seed = request.idempotency_key.clone().unwrap_or_default();
             request.id = Some(id_of(&self.cache.rules().scope, &seed)?);
         }
-        if self.ready().await? {
+        // A task that it is to wait for may be among what the server cannot take.
+        if self.ready().await? && !request.blocked_by.iter().any(|id| self.is_stuck(id)) {
             match self.note(self.client.create_keyed(&request).await) {
                 Ok(task) => {
                     self.remember_blockers(&task, &request.blocked_by).await?;
@@ -224,16 +237,9 @@ impl Offline {
         let added = self
             .outbox
             .add(&key, &id, &Request::Create(Box::new(request.clone())), Self::now())?;
-        match self.cache.create(request).await {
-            Ok(task) => Ok(task),
-            Err(error) => {
-                // An earlier request under the same key was promised and stays.
-                if added {
-                    self.outbox.take_back(&key)?;
-                }
-                Err(error)
-            }
-        }
+        let copied = self.cache.create(request).await;
+        // An earlier request under the same key was promised and stays.
+        if added { self.settle(&key, copied) } else { copied }
     }
 
     pub(crate) async fn apply_or_keep(&self, id: &TaskId, command: Command) -> Result<Task> {
@@ -266,16 +272,33 @@ impl Offline {
         // First the outbox: what the copy shows as done must be on its way, also after a crash in between.
         self.outbox
             .add(&key, id, &Request::Apply(Box::new(command.clone())), Self::now())?;
-        match self.cache.apply(id, command).await {
-            Ok(task) => Ok(task),
-            Err(error) => {
-                self.outbox.take_back(&key)?;
-                Err(if error.code() == ErrorCode::NotFound {
-                    unseen(id)
-                } else {
-                    error
-                })
+        let copied = self.cache.apply(id, command).await.map_err(|error| {
+            if error.code() == ErrorCode::NotFound {
+                unseen(id)
+            } else {
+                error
             }
+        });
+        self.settle(&key, copied)
+    }
+
+    /// What the copy said decides about a request that was written down: it is on its way, or was never made.
+    fn settle(&self, key: &str, copied: Result<Task>) -> Result<Task> {
+        match copied {
+            Ok(task) => {
+                // It is written down and will be sent in any case, only later.
+                if let Err(error) = self.outbox.settle(key) {
+                    tracing::warn!(task = %task.id, "a request that waits cannot be settled: {error}");
+                }
+                Ok(task)
+            }
+            Err(error) if self.outbox.take_back(key)? => Err(error),
+            // The copy took so long that another process has sent it.
+            Err(error) => Err(Error::new(
+                ErrorCode::Offline,
+                format!("refused from what is known here ({error}), but the request is on its way to the server"),
+            )
+            .with_hint("the server's word counts; `octopoid sync` tells what it was")),
         }
     }
 
@@ -337,7 +360,7 @@ impl Offline {
 
     fn reached(&self) -> Reach {
         let url = self.client.url().to_owned();
-        let (waiting, dropped) = self.outbox.counts().unwrap_or((0, 0));
+        let (waiting, dropped) = self.outbox.counts(Self::now()).unwrap_or((0, 0));
         let since = self.outbox.offline_since().ok().flatten();
         match since.filter(|_| self.away.load(Ordering::SeqCst)) {
             Some(since) => Reach::Offline {

@@ -7,7 +7,7 @@ use super::{Offline, is_outage, unseen};
 use crate::{
     backend::{Backend, Heartbeat, Reach, Synced},
     clock::Timestamp,
-    engine::{Claim, ClaimRequest, Rules, Status, TaskView, Why},
+    engine::{Claim, ClaimRequest, OpenClaim, Rules, Status, TaskView, Why},
     error::{Error, ErrorCode, Result},
     id::{OrchestratorId, TaskId},
     lifecycle::Command,
@@ -71,6 +71,21 @@ impl Backend for Offline {
     }
 
     /// Never from the copy: somebody else may have taken the task.
+    async fn claim_open(&self, request: OpenClaim) -> Result<Option<Claim>> {
+        if !self.ready().await? {
+            return Err(Error::new(
+                ErrorCode::Offline,
+                "the server is away, and tasks are claimed only where it can be asked",
+            )
+            .with_hint("try again once it is back"));
+        }
+        let claimed = self.note(self.client.claim_open(request).await)?;
+        if let Some(claim) = &claimed {
+            self.remember(&claim.task).await?;
+        }
+        Ok(claimed)
+    }
+
     async fn claim(&self, request: ClaimRequest) -> Result<Option<Claim>> {
         if !self.ready().await? {
             return Ok(None);

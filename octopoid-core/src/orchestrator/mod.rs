@@ -7,6 +7,7 @@ mod follow;
 mod journal;
 mod land;
 mod lock;
+mod own;
 mod plan;
 mod pool;
 mod prepare;
@@ -91,6 +92,10 @@ impl Builder {
         let octopoid = self
             .octopoid
             .ok_or_else(|| Error::invalid("an orchestrator needs a queue: call octopoid(…) before build()"))?;
+        let octopoid = match &self.repo {
+            Some(repo) => octopoid.in_repo(repo)?,
+            None => octopoid,
+        };
         let settings = octopoid.settings();
         let mut config = settings.config.clone();
         if let Some(max) = self.max_agents {
@@ -106,7 +111,7 @@ impl Builder {
             config.orchestrator.tick_seconds = seconds;
         }
         let paths = Paths::new(octopoid.root());
-        let repo = Repo::at(self.repo.as_deref().unwrap_or_else(|| octopoid.root()))?;
+        let repo = Repo::at(octopoid.root())?;
         let max_turns = |b: &Blueprint| {
             config
                 .budget

@@ -59,11 +59,18 @@ impl Worker {
         let outcome = match played {
             Ok(outcome) => outcome,
             Err(error) => {
+                let evidence = Evidence {
+                    tail: error
+                        .evidence
+                        .as_deref()
+                        .map(|seen| crate::agent::outcome::tail(seen, 4000)),
+                    ..Evidence::default()
+                };
                 return self
                     .fail(
                         error.failure,
                         error.message,
-                        Evidence::default(),
+                        evidence,
                         Default::default(),
                         error.retry_at,
                     )

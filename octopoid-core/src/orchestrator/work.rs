@@ -98,9 +98,11 @@ impl Worker {
         let evidence = self.collect(&worktree, &ready.base_sha).await?;
         let outcome = match played {
             Ok(outcome) => outcome,
+            Err(_) if self.stopped() => return self.release("ended from outside; the work is kept").await,
             Err(error) => {
+                let seen = error.evidence.as_deref().unwrap_or(&error.message);
                 let evidence = Evidence {
-                    tail: Some(tail(&error.message, 4000)),
+                    tail: Some(tail(seen, 4000)),
                     ..evidence
                 };
                 return self

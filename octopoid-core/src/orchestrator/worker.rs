@@ -264,16 +264,20 @@ impl Worker {
     pub(super) async fn play(&self, assignment: &Assignment) -> Result<Outcome, RoleError> {
         let Some(player) = &self.player else {
             supervise::end_family(&self.run.mark, None, self.cx.run_limits().grace).await;
-            return Err(RoleError {
-                failure: Failure::AgentMissing,
-                message: format!("no agent {:?} is configured any more", self.run.agent),
-                retry_at: None,
-            });
+            return Err(RoleError::new(
+                Failure::AgentMissing,
+                format!("no agent {:?} is configured any more", self.run.agent),
+            ));
         };
         if player.needs_program {
             self.adoptable.store(true, Ordering::SeqCst);
         }
-        let played = player.role.run(assignment).await;
+        let played = if player.needs_program {
+            // The supervisor of its process keeps the limits.
+            player.role.run(assignment).await
+        } else {
+            super::own::play(&*player.role, assignment).await
+        };
         self.adoptable.store(false, Ordering::SeqCst);
         if played.is_ok() {
             self.cx

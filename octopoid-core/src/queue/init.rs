@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use crate::{
-    config::Paths,
+    config::{IGNORE_ALL, Paths},
     error::{Error, Result},
     git::Repo,
     id::Scope,
@@ -162,7 +162,8 @@ pub fn init(dir: &Path, request: &InitRequest) -> Result<Initialised> {
         let shown = paths.shown(&path);
         let is_agent = path.parent() == Some(paths.agents().as_path());
         // Agents that a person removed or renamed do not come back by running it twice.
-        if !request.force && (path.exists() || (is_agent && !fresh)) {
+        let is_placeholder = fs::read_to_string(&path).is_ok_and(|text| text == IGNORE_ALL);
+        if !request.force && !is_placeholder && (path.exists() || (is_agent && !fresh)) {
             if path.exists() {
                 kept.push(shown);
             }

@@ -1,14 +1,22 @@
 //! What scripts hold: the [`Octopoid`] handle on a project's queue.
 
+mod connect;
+pub mod files;
 mod init;
 pub mod legacy;
 mod migrate;
 mod migrate_records;
+mod records;
 pub mod task_file;
+mod tasks;
 
+pub use connect::Connect;
+pub use files::generate_task_id;
 pub use init::{InitRequest, Initialised, init};
 pub use migrate::{Migrated, Moved, migrate};
 pub use migrate_records::migrate_records;
+pub use records::{Actions, Drafts, Flows, Listing, Messages, Orchestrators, Projects};
+pub use tasks::{Events, HandIn, Take, Tasks};
 
 use std::{
     path::{Path, PathBuf},
@@ -18,16 +26,15 @@ use std::{
 
 use crate::{
     backend::{Backend, Reach, Synced},
-    client::{Address, Client},
+    client::{Address, Client, Requests},
     config::{self, Mode, Paths, Settings},
-    engine::{Engine, Rules, Status, TaskView, Why},
-    error::{Error, Result},
+    engine::{Engine, Rules, Status, registry::Registry},
+    error::{Error, ErrorCode, Result},
     git::Repo,
-    id::TaskId,
-    lifecycle::Command,
-    model::{CreateTask, EditTask, Event, QueueName, Role, Task, TaskFilter, TaskPage},
+    model::Role,
     offline::Offline,
     store::SqliteStore,
+    wire::BASE_BRANCH,
 };
 
 /// How long a server may take to answer.
@@ -37,8 +44,18 @@ const ANSWER: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone)]
 pub struct Octopoid {
     backend: Arc<dyn Backend>,
+    place: Place,
     settings: Arc<Settings>,
     root: PathBuf,
+}
+
+/// Where the queue is.
+#[derive(Debug, Clone)]
+enum Place {
+    /// In this process.
+    Local(Registry),
+    /// On a server.
+    Remote(Requests, Address),
 }
 
 impl Octopoid {
@@ -47,32 +64,100 @@ impl Octopoid {
     /// Fails with `not_initialised` where `octopoid init` has not been run.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self> {
         let root = project_root(dir.as_ref())?;
+        let settings = config::load(&Paths::new(&root), &config::process_env)?;
+        Self::of(root, settings)
+    }
+
+    /// Opens the store in a folder, and makes it when it is not there. A project that was set up keeps its rules; any other
+    /// folder has the shipped ones.
+    pub fn local(folder: impl AsRef<Path>) -> Result<Self> {
+        let folder = folder.as_ref();
+        std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
+        let root = match project_root(folder) {
+            Ok(root) => root,
+            Err(error) if error.code() == ErrorCode::NotInitialised => {
+                folder.canonicalize().map_err(|e| Error::io("open", folder, e))?
+            }
+            Err(error) => return Err(error),
+        };
         let paths = Paths::new(&root);
-        let settings = config::load(&paths, &config::process_env)?;
-        let base_branch = match &settings.config.repo.base_branch {
-            Some(branch) => branch.clone(),
-            None => Repo::at(&root)?.default_branch()?,
-        };
-        let rules = Rules {
-            scope: settings.config.scope.clone(),
-            flows: settings.flows.clone(),
-            limits: settings.config.lifecycle_limits(),
-            base_branch,
-            roles: allowed_roles(&settings)?,
-            open: false,
-        };
-        let backend: Arc<dyn Backend> = match settings.config.mode {
+        paths.ensure_ignored()?;
+        let settings = config::load_or_plain(&paths, &config::process_env)?;
+        Self::of(root, settings)
+    }
+
+    /// A queue on a server: `Octopoid::connect(url).api_key(…).scope(…).build()?`. Nothing is sent yet.
+    pub fn connect(url: impl Into<String>) -> Connect {
+        Connect::new(url.into())
+    }
+
+    fn of(root: PathBuf, settings: Settings) -> Result<Self> {
+        let paths = Paths::new(&root);
+        let rules = rules_of(&root, &settings)?;
+        let (backend, place): (Arc<dyn Backend>, Place) = match settings.config.mode {
             Mode::Local => {
                 let store = SqliteStore::open(&paths.state_db())?;
-                Arc::new(Engine::new(Arc::new(store), rules))
+                let engine = Engine::new(Arc::new(store), rules);
+                let registry = Registry::over(&engine);
+                (Arc::new(engine), Place::Local(registry))
             }
-            Mode::Remote => Arc::new(remote(&paths, &settings, rules)?),
+            Mode::Remote => {
+                let address = Address {
+                    url: settings.config.server.url.clone().unwrap_or_default(),
+                    api_key: config::api_key(&paths, &config::process_env)?,
+                    timeout: ANSWER,
+                    scope: Some(rules.scope.clone()),
+                };
+                let requests = address.requests()?;
+                let backend = offline(&paths, &address, rules)?;
+                (Arc::new(backend), Place::Remote(requests, address))
+            }
         };
         Ok(Self {
             backend,
+            place,
             settings: Arc::new(settings),
             root,
         })
+    }
+
+    /// The same queue for the repository at `repo`: with its settings, its base branch and its place for worktrees. The
+    /// repository need not be set up.
+    pub fn in_repo(&self, repo: impl AsRef<Path>) -> Result<Self> {
+        let repo = Repo::discover(repo.as_ref())?;
+        let root = repo.root().to_path_buf();
+        if root == self.root && self.has_project() {
+            return Ok(self.clone());
+        }
+        let paths = Paths::new(&root);
+        paths.ensure_ignored()?;
+        let mut settings = config::load_or_plain(&paths, &config::process_env)?;
+        // The queue decides whose tasks these are; the files of the repository say how they are worked on.
+        settings.config.scope.clone_from(&self.backend.rules().scope);
+        let rules = rules_of(&root, &settings)?;
+        let backend: Arc<dyn Backend> = match &self.place {
+            Place::Local(registry) => Arc::new(registry.with_rules(rules)),
+            Place::Remote(_, address) => Arc::new(offline(&paths, address, rules)?),
+        };
+        Ok(Self {
+            backend,
+            place: self.place.clone(),
+            settings: Arc::new(settings),
+            root,
+        })
+    }
+
+    /// Whether the handle belongs to a folder; one on a server alone does not.
+    fn has_project(&self) -> bool {
+        !self.root.as_os_str().is_empty()
+    }
+
+    /// Projects, drafts and everything else beside the tasks, of a store of this process; none for a server's.
+    pub fn registry(&self) -> Option<&Registry> {
+        match &self.place {
+            Place::Local(registry) => Some(registry),
+            Place::Remote(..) => None,
+        }
     }
 
     /// How the queue is reached.
@@ -100,6 +185,36 @@ impl Octopoid {
         &self.backend
     }
 
+    /// Projects: several tasks on one branch.
+    pub fn projects(&self) -> Projects<'_> {
+        Projects(self)
+    }
+
+    /// Ideas that are not tasks yet.
+    pub fn drafts(&self) -> Drafts<'_> {
+        Drafts(self)
+    }
+
+    /// Orchestrators that made themselves known.
+    pub fn orchestrators(&self) -> Orchestrators<'_> {
+        Orchestrators(self)
+    }
+
+    /// Flows that were registered.
+    pub fn flows(&self) -> Flows<'_> {
+        Flows(self)
+    }
+
+    /// Messages about tasks.
+    pub fn messages(&self) -> Messages<'_> {
+        Messages(self)
+    }
+
+    /// Proposed actions.
+    pub fn actions(&self) -> Actions<'_> {
+        Actions(self)
+    }
+
     /// Tasks.
     pub fn tasks(&self) -> Tasks<'_> {
         Tasks(&*self.backend)
@@ -117,14 +232,30 @@ impl Octopoid {
 }
 
 /// A server, with a copy and an outbox in the project's folder for when it is away.
-fn remote(paths: &Paths, settings: &Settings, rules: Rules) -> Result<Offline> {
-    let address = Address {
-        url: settings.config.server.url.clone().unwrap_or_default(),
-        api_key: config::api_key(paths, &config::process_env)?,
-        timeout: ANSWER,
-    };
-    let client = Client::new(address, rules.clone())?;
+fn offline(paths: &Paths, address: &Address, rules: Rules) -> Result<Offline> {
+    let client = Client::new(address.clone(), rules.clone())?;
     Offline::new(client, rules, &paths.cache_db(), &paths.outbox_db())
+}
+
+/// What the engine has to know of the project at `root`.
+fn rules_of(root: &Path, settings: &Settings) -> Result<Rules> {
+    let base_branch = match &settings.config.repo.base_branch {
+        Some(branch) => branch.clone(),
+        None => match Repo::at(root) {
+            Ok(repo) => repo.default_branch()?,
+            // A store alone: whoever works on its tasks knows the branch.
+            Err(_) if !Paths::new(root).config().exists() => BASE_BRANCH.to_owned(),
+            Err(error) => return Err(error),
+        },
+    };
+    Ok(Rules {
+        scope: settings.config.scope.clone(),
+        flows: settings.flows.clone(),
+        limits: settings.config.lifecycle_limits(),
+        base_branch,
+        roles: allowed_roles(settings)?,
+        open: false,
+    })
 }
 
 /// The main checkout of the project that `dir` lies in.
@@ -152,156 +283,4 @@ fn allowed_roles(settings: &Settings) -> Result<Option<Vec<Role>>> {
         }
     }
     Ok(Some(roles))
-}
-
-/// Operations on tasks.
-#[derive(Debug, Clone, Copy)]
-pub struct Tasks<'a>(&'a dyn Backend);
-
-impl Tasks<'_> {
-    /// Creates a task.
-    pub async fn create(&self, request: CreateTask) -> Result<Task> {
-        self.0.create(request).await
-    }
-    /// One task; `not_found` when it does not exist.
-    pub async fn get(&self, id: &TaskId) -> Result<Task> {
-        self.0.task(id).await
-    }
-    /// A page of tasks.
-    pub async fn list(&self, filter: &TaskFilter) -> Result<TaskPage> {
-        for queue in &filter.queues {
-            if !self.0.rules().flows.iter().any(|flow| flow.has_state(queue)) {
-                return Err(Error::invalid(format!("{queue} is a queue of no flow"))
-                    .with_hint("`octopoid flow list` shows the flows and their states"));
-            }
-        }
-        self.0.list(filter).await
-    }
-    /// Tasks as JSON shows them.
-    pub async fn views(&self, tasks: Vec<Task>) -> Result<Vec<TaskView>> {
-        self.0.views(tasks).await
-    }
-    /// One task with everything that belongs to it.
-    pub async fn show(&self, id: &TaskId) -> Result<TaskView> {
-        self.0.show(id).await
-    }
-    /// Where a task is, what holds it, what was tried, and what helps.
-    pub async fn why(&self, id: &TaskId) -> Result<Why> {
-        self.0.why(id).await
-    }
-    /// Accepts the commit that is handed in; an orchestrator merges it.
-    pub async fn approve(&self, id: &TaskId, by: &str) -> Result<Task> {
-        self.0.apply(id, Command::Approve { by: by.to_owned() }).await
-    }
-    /// Refuses it; the reason reaches the next attempt.
-    pub async fn reject(&self, id: &TaskId, by: &str, reason: &str) -> Result<Task> {
-        self.0
-            .apply(
-                id,
-                Command::Reject {
-                    by: by.to_owned(),
-                    reason: reason.to_owned(),
-                },
-            )
-            .await
-    }
-    /// Starts a finished or stuck task again, with fresh limits.
-    pub async fn retry(&self, id: &TaskId, by: &str) -> Result<Task> {
-        self.0.apply(id, Command::Retry { by: by.to_owned() }).await
-    }
-    /// Puts a task back to `incoming`.
-    pub async fn requeue(&self, id: &TaskId, by: &str) -> Result<Task> {
-        self.0.apply(id, Command::Requeue { by: by.to_owned() }).await
-    }
-    /// Calls a task off; its agent is ended, its work is kept.
-    pub async fn cancel(&self, id: &TaskId, by: &str, reason: &str) -> Result<Task> {
-        self.0
-            .apply(
-                id,
-                Command::Cancel {
-                    by: by.to_owned(),
-                    reason: reason.to_owned(),
-                },
-            )
-            .await
-    }
-    /// No claims until `unhold`.
-    pub async fn hold(&self, id: &TaskId, by: &str, reason: &str) -> Result<Task> {
-        self.0
-            .apply(
-                id,
-                Command::Hold {
-                    by: by.to_owned(),
-                    reason: reason.to_owned(),
-                },
-            )
-            .await
-    }
-    /// Claims are allowed again.
-    pub async fn unhold(&self, id: &TaskId, by: &str) -> Result<Task> {
-        self.0.apply(id, Command::Unhold { by: by.to_owned() }).await
-    }
-    /// Moves a task by decision of a person. `merged_sha` is for `done`: a commit that is in the base branch;
-    /// `head_sha` is for a review: the tip of the work as it is now.
-    pub async fn recover(
-        &self,
-        id: &TaskId,
-        by: &str,
-        to: QueueName,
-        reason: &str,
-        merged_sha: Option<String>,
-        head_sha: Option<String>,
-    ) -> Result<Task> {
-        self.0
-            .apply(
-                id,
-                Command::Recover {
-                    by: by.to_owned(),
-                    to,
-                    reason: reason.to_owned(),
-                    merged_sha,
-                    head_sha,
-                },
-            )
-            .await
-    }
-    /// Moves a task to `failed`, from any queue that is not `done`.
-    pub async fn fail(&self, id: &TaskId, by: &str, reason: &str) -> Result<Task> {
-        self.0
-            .apply(
-                id,
-                Command::GiveUp {
-                    by: by.to_owned(),
-                    reason: reason.to_owned(),
-                },
-            )
-            .await
-    }
-    /// Changes what is asked for.
-    pub async fn edit(&self, id: &TaskId, by: &str, edit: EditTask) -> Result<Task> {
-        self.0
-            .apply(
-                id,
-                Command::Edit {
-                    by: by.to_owned(),
-                    edit: Box::new(edit),
-                },
-            )
-            .await
-    }
-    /// Removes a task; its history stays.
-    pub async fn delete(&self, id: &TaskId, by: &str) -> Result<()> {
-        self.0.delete(id, by).await
-    }
-}
-
-/// The audit trail and change feed.
-#[derive(Debug, Clone, Copy)]
-pub struct Events<'a>(&'a dyn Backend);
-
-impl Events<'_> {
-    /// Events after a cursor, of one task or of all, oldest first.
-    pub async fn list(&self, task: Option<&TaskId>, after: i64, limit: u32) -> Result<Vec<Event>> {
-        self.0.events(task, after, limit).await
-    }
 }

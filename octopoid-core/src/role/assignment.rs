@@ -95,6 +95,12 @@ impl Assignment {
         *self.stop.borrow()
     }
 
+    /// Becomes true when nobody needs the result any more: the task was called off, its time is over, or the
+    /// orchestrator was told to stop.
+    pub fn cancellation(&self) -> watch::Receiver<bool> {
+        self.stop.clone()
+    }
+
     /// Writes a line to the attempt's log.
     pub fn log(&self, text: &str) -> Result<()> {
         let path = self.dir.join("stdout.jsonl");

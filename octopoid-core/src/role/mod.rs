@@ -70,11 +70,72 @@ impl Outcome {
         }
     }
 
+    /// Reads what a role of another language returned: an object with the keys of the result file, at least `outcome`
+    /// or `verdict`. Anything else is refused, with what would be right.
+    pub fn from_value(value: &serde_json::Value) -> Result<Self, Error> {
+        const KEYS: &[&str] = &[
+            "outcome",
+            "verdict",
+            "summary",
+            "reason",
+            "blocking",
+            "advice",
+            "usage",
+            "session_id",
+        ];
+        let legal = "return an object with outcome (done, failed, needs_continuation, question, no_change) or, \
+                     from a reviewer, verdict (approve, reject), and a summary";
+        let no = |what: String| Error::invalid(what).with_hint(legal);
+        let Some(map) = value.as_object() else {
+            return Err(no(format!("the role returned {}, which is no outcome", kind_of(value))));
+        };
+        if let Some(key) = map.keys().find(|k| !KEYS.contains(&k.as_str())) {
+            return Err(no(format!("the role's outcome has the unknown key {key:?}")));
+        }
+        for key in ["outcome", "verdict", "summary", "reason", "session_id"] {
+            if map.get(key).is_some_and(|v| !v.is_string() && !v.is_null()) {
+                return Err(no(format!("the role's outcome has a {key} that is no text")));
+            }
+        }
+        let mut reading = Reading::default();
+        reading.take_result(value);
+        if reading.summary.is_none() {
+            reading.summary = map.get("reason").and_then(|v| v.as_str()).map(str::to_owned);
+        }
+        if let Some(unclear) = &reading.unclear {
+            return Err(no(unclear.clone()));
+        }
+        if let Some(word) = map.get("verdict").and_then(|v| v.as_str())
+            && reading.verdict.is_none()
+        {
+            return Err(no(format!("the verdict {word:?} is none that is known")));
+        }
+        if reading.reported.is_none() && reading.verdict.is_none() {
+            return Err(no("the role's outcome has neither outcome nor verdict".to_owned()));
+        }
+        Ok(Self {
+            reading,
+            ..Self::default()
+        })
+    }
+
     /// Adds what it cost.
     #[must_use]
     pub fn with_usage(mut self, usage: Usage) -> Self {
         self.reading.usage = usage;
         self
+    }
+}
+
+fn kind_of(value: &serde_json::Value) -> &'static str {
+    use serde_json::Value;
+    match value {
+        Value::Null => "nothing",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
     }
 }
 
@@ -88,15 +149,31 @@ pub struct RoleError {
     pub message: String,
     /// Earliest next try.
     pub retry_at: Option<Timestamp>,
+    /// What was seen: a traceback, the end of a log; kept with the attempt.
+    pub evidence: Option<String>,
 }
 
 impl RoleError {
-    /// The work itself failed.
-    pub fn failed(message: impl Into<String>) -> Self {
+    /// Any failure.
+    pub fn new(failure: Failure, message: impl Into<String>) -> Self {
         Self {
-            failure: Failure::AgentReported,
+            failure,
             message: message.into(),
             retry_at: None,
+            evidence: None,
+        }
+    }
+
+    /// The work itself failed.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self::new(Failure::AgentReported, message)
+    }
+
+    /// The role's own code raised an error; `traceback` is kept with the attempt.
+    pub fn raised(message: impl Into<String>, traceback: impl Into<String>) -> Self {
+        Self {
+            evidence: Some(traceback.into()),
+            ..Self::new(Failure::AgentExit, message)
         }
     }
 }
@@ -115,10 +192,6 @@ impl From<Error> for RoleError {
             Some(hint) => format!("{error} ({hint})"),
             None => error.to_string(),
         };
-        Self {
-            failure,
-            message,
-            retry_at: None,
-        }
+        Self::new(failure, message)
     }
 }

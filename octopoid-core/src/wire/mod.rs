@@ -16,3 +16,6 @@ pub const BASE_BRANCH: &str = "main";
 
 /// What a client asks for in `Accept` to get tasks with all their columns, typed, as `octopoid show --json` prints them.
 pub const FULL_FORM: &str = "application/vnd.octopoid+json";
+
+/// Header of an answer to a claim that gave nothing: `empty`, `paused` or `at_capacity`.
+pub const REASON: &str = "octopoid-reason";

@@ -4,10 +4,12 @@ use std::time::{Duration, Instant};
 
 use octopoid_core::{
     Error, ErrorCode, Result,
+    client::STRICT,
     engine::{Claim, ClaimRequest, Engine, OpenClaim},
     id::{OrchestratorId, Scope, to_hex},
     lifecycle::Command,
     model::{QueueName, Role},
+    wire::REASON,
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -157,12 +159,41 @@ fn typed(call: &Call, orchestrator: OrchestratorId, agent: String) -> Result<Cla
     })
 }
 
-fn empty(call: &Call) -> Reply {
+fn empty(call: &Call, reason: &str) -> Reply {
     let unscoped = call.asked_scope()?.is_none() && call.key_scope().is_none();
-    if unscoped {
-        return Ok(Answer::empty(204));
+    let answer = if unscoped {
+        Answer::empty(204)
+    } else {
+        Answer::json(404, &json!({ "message": "No tasks available" }))
+    };
+    Ok(answer.with(REASON, reason))
+}
+
+/// Refuses an orchestrator that holds as many tasks as it said that it wants. Only where that is meant: earlier schedulers send
+/// the field in every request and rely on nobody looking at it.
+async fn below_capacity(call: &Call, engine: &Engine, orchestrator: &OrchestratorId) -> Result<(), Problem> {
+    let Some(max) = call.fields.int("max_claimed")? else {
+        return Ok(());
+    };
+    if !call.state.config.enforce_max_claimed && call.header(STRICT)?.is_none() {
+        return Ok(());
     }
-    Ok(Answer::json(404, &json!({ "message": "No tasks available" })))
+    if max < 1 {
+        return Err(Error::invalid("max_claimed must be at least 1").into());
+    }
+    let tasks = engine.claimed().await?;
+    let held = tasks
+        .iter()
+        .filter(|t| t.orchestrator_id.as_ref() == Some(orchestrator) && t.queue == QueueName::claimed())
+        .count();
+    if (held as i64) < max {
+        return Ok(());
+    }
+    let full = Error::new(
+        ErrorCode::TooManyRequests,
+        format!("orchestrator {orchestrator} holds {held} tasks, and its max_claimed is {max}"),
+    );
+    Err(Problem::from(full).with("reason", json!("at_capacity")))
 }
 
 async fn claim(call: Call) -> Reply {
@@ -200,7 +231,8 @@ async fn claim(call: Call) -> Reply {
     };
     match may_claim(&call, &scope, &orchestrator).await? {
         May::Claim => {}
-        May::NotNow => return empty(&call),
+        May::NotNow => return empty(&call, "paused"),
+        May::IsUnknown if call.state.config.embedded => {}
         May::IsUnknown => {
             if let Wanted::Open(request) = &wanted
                 && engine.has_open(request).await?
@@ -211,12 +243,13 @@ async fn claim(call: Call) -> Reply {
                 .into());
             }
             if matches!(wanted, Wanted::Open(_)) {
-                return empty(&call);
+                return empty(&call, "empty");
             }
         }
     }
+    below_capacity(&call, &engine, &orchestrator).await?;
     let Some(first) = patiently(&call, &engine, &wanted, wait).await? else {
-        return empty(&call);
+        return empty(&call, "empty");
     };
     let mut claims = vec![first];
     while max.is_some_and(|max| (claims.len() as i64) < max) {

@@ -40,6 +40,7 @@ pub fn client(url: &str) -> Client {
         url: url.to_owned(),
         api_key: None,
         timeout: Duration::from_secs(20),
+        scope: Some(rules().scope),
     };
     Client::new(address, rules()).unwrap()
 }
@@ -145,8 +146,12 @@ impl Away {
 
     /// The same, with the server behind another address.
     pub fn open_at(&self, url: &str) -> Offline {
-        let place = |name: &str| -> PathBuf { self.dir.path().join(name) };
-        Offline::new(client(url), rules(), &place("copy.db"), &place("outbox.db")).unwrap()
+        Offline::new(client(url), rules(), &self.place("copy.db"), &self.place("outbox.db")).unwrap()
+    }
+
+    /// A file of this machine: `copy.db`, `outbox.db`.
+    pub fn place(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
     }
 
     /// Somebody whose network works.

@@ -81,6 +81,19 @@ impl Registry {
         })
     }
 
+    /// Everything beside the tasks of the engine's store, with its rules where a scope has none of its own.
+    pub fn over(engine: &Engine) -> Self {
+        Self {
+            engine: engine.clone(),
+            engines: Arc::default(),
+        }
+    }
+
+    /// An engine over the same store with other rules; it wakes up the same waiters.
+    pub fn with_rules(&self, rules: Rules) -> Engine {
+        self.engine.sibling(rules)
+    }
+
     /// The store under it.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.engine.store
@@ -119,7 +132,9 @@ impl Registry {
         for flow in self.registered_flows(scope).await? {
             rules.flows.insert(flow);
         }
-        rules.roles = self.allowed_roles(scope).await?;
+        if let Some(roles) = self.allowed_roles(scope).await? {
+            rules.roles = Some(roles);
+        }
         let settings = self.one(scope.as_str(), RecordKind::Settings, "scope").await?;
         if let Some(settings) = settings {
             let number = |key: &str| settings.body.get(key).and_then(Value::as_i64);

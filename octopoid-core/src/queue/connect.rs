@@ -1,0 +1,101 @@
+//! A handle on a server's queue without a project's folder.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use super::{ANSWER, Octopoid, Place};
+use crate::{
+    backend::Backend,
+    client::{Address, Client},
+    config::{self, Paths},
+    engine::Rules,
+    error::Result,
+    flow::Flows,
+    id::Scope,
+    lifecycle::Limits,
+    offline::Offline,
+    wire::BASE_BRANCH,
+};
+
+/// Puts a connection together.
+#[derive(Debug, Clone)]
+#[must_use = "nothing is connected before build()"]
+pub struct Connect {
+    url: String,
+    api_key: Option<String>,
+    scope: Option<String>,
+    timeout: Duration,
+    offline: Option<PathBuf>,
+}
+
+impl Connect {
+    pub(super) fn new(url: String) -> Self {
+        Self {
+            url,
+            api_key: None,
+            scope: None,
+            timeout: ANSWER,
+            offline: None,
+        }
+    }
+
+    /// The scope's key: `oct_` and 64 hexadecimal digits.
+    pub fn api_key(mut self, key: impl Into<String>) -> Self {
+        self.api_key = Some(key.into());
+        self
+    }
+
+    /// The tenant; without it, the key's, or the server's own.
+    pub fn scope(mut self, scope: impl Into<String>) -> Self {
+        self.scope = Some(scope.into());
+        self
+    }
+
+    /// How long an answer may take; 30 seconds when not given.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Works on when the server is away: reads are answered from a copy in `folder`, writes wait there.
+    pub fn offline(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.offline = Some(folder.into());
+        self
+    }
+
+    /// The handle. Nothing is sent yet.
+    pub fn build(self) -> Result<Octopoid> {
+        let scope = self.scope.as_deref().map(Scope::parse).transpose()?;
+        let address = Address {
+            url: self.url,
+            api_key: self.api_key,
+            timeout: self.timeout,
+            scope: scope.clone(),
+        };
+        let rules = Rules {
+            scope: scope.map_or_else(|| Scope::parse("default"), Ok)?,
+            flows: Flows::shipped()?,
+            limits: Limits::default(),
+            base_branch: BASE_BRANCH.to_owned(),
+            roles: None,
+            open: true,
+        };
+        let requests = address.requests()?;
+        let client = Client::new(address.clone(), rules.clone())?;
+        let backend: Arc<dyn Backend> = match &self.offline {
+            Some(folder) => Arc::new(Offline::new(
+                client,
+                rules,
+                &folder.join("cache.db"),
+                &folder.join("outbox.db"),
+            )?),
+            None => Arc::new(client),
+        };
+        let settings = config::load_or_plain(&Paths::new(""), &|_| None)?;
+        Ok(Octopoid {
+            backend,
+            place: Place::Remote(requests, address),
+            settings: Arc::new(settings),
+            root: PathBuf::new(),
+        })
+    }
+}

@@ -1,0 +1,146 @@
+//! Folders of task files for scripts: read, write, list, move.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Value, json};
+
+use super::task_file;
+use crate::{
+    error::{Error, Result},
+    id::{SystemEntropy, new_task_id},
+    model::Priority,
+    wire::{self, Fields},
+};
+
+/// A fresh task id.
+pub fn generate_task_id() -> Result<String> {
+    Ok(new_task_id(&SystemEntropy)?.to_string())
+}
+
+/// Reads one file: the fields of a request for a task, and `path`. A file that names no id has that of its name.
+pub fn read_task_file(path: &Path) -> Result<Value> {
+    let bytes = fs::read(path).map_err(|e| Error::io("read", path, e))?;
+    let task = task_file::parse(&bytes, &path.display().to_string())?;
+    let stem = path
+        .file_stem()
+        .map(|s| s.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let id = task.id.as_ref().map_or_else(
+        || stem.strip_prefix("TASK-").unwrap_or(&stem).to_owned(),
+        ToString::to_string,
+    );
+    Ok(json!({
+        "id": id,
+        "title": task.title,
+        "content": task.content,
+        "role": task.role,
+        "priority": task.priority.unwrap_or(Priority::P2),
+        "complexity": task.complexity,
+        "branch": task.branch,
+        "flow": task.flow,
+        "project_id": task.project_id,
+        "blocked_by": task.blocked_by,
+        "checks": task.checks,
+        "paths": task.paths,
+        "created_by": task.created_by,
+        "path": path,
+    }))
+}
+
+/// Writes a task into a folder as `TASK-<id>.md`, or into exactly the file that is named; gives the file. A task without an id
+/// gets one. The file is there as a whole or not at all.
+pub fn write_task_file(place: &Path, task: &Value) -> Result<PathBuf> {
+    let Value::Object(map) = task else {
+        return Err(Error::invalid("a task is an object with a title and more"));
+    };
+    let mut map = map.clone();
+    map.remove("path");
+    let known = [
+        "id",
+        "title",
+        "content",
+        "role",
+        "priority",
+        "complexity",
+        "branch",
+        "flow",
+        "project_id",
+        "blocked_by",
+        "checks",
+        "paths",
+        "created_by",
+    ];
+    if let Some(key) = map.keys().find(|k| !known.contains(&k.as_str())) {
+        return Err(Error::invalid(format!("a task file has no field {key:?}"))
+            .with_hint(format!("it has: {}", known.join(", "))));
+    }
+    let mut request = wire::create_task(&Fields(map), true)?;
+    let id = match &request.id {
+        Some(id) => id.clone(),
+        None => new_task_id(&SystemEntropy)?,
+    };
+    request.id = Some(id.clone());
+    if request.title.is_none() && request.content.is_none() {
+        return Err(Error::invalid("a task needs a title or a content"));
+    }
+    let is_file = place.extension().is_some_and(|e| e == "md");
+    let file = if is_file {
+        place.to_path_buf()
+    } else {
+        place.join(format!("TASK-{id}.md"))
+    };
+    let folder = file.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
+    let half = file.with_extension("md.part");
+    fs::write(&half, task_file::write(&request)?).map_err(|e| Error::io("write", &half, e))?;
+    fs::rename(&half, &file).map_err(|e| Error::io("write", &file, e))?;
+    Ok(file)
+}
+
+/// The task files of a folder, by priority, then by name; none when the folder is not there.
+pub fn list_task_files(folder: &Path) -> Result<Vec<Value>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(Error::io("read", folder, e)),
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|e| Error::io("read", folder, e))?.path();
+        if path.extension().is_some_and(|e| e == "md") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    let mut tasks = paths.iter().map(|p| read_task_file(p)).collect::<Result<Vec<_>>>()?;
+    tasks.sort_by_key(|t| {
+        t["priority"]
+            .as_str()
+            .and_then(|p| p.parse::<Priority>().ok())
+            .unwrap_or(Priority::P2)
+    });
+    Ok(tasks)
+}
+
+/// Moves a task file into another folder; gives its new place. A file that is there is not overwritten.
+pub fn move_task_file(path: &Path, folder: &Path) -> Result<PathBuf> {
+    let name = path
+        .file_name()
+        .ok_or_else(|| Error::invalid(format!("{} names no file", path.display())))?;
+    let target = folder.join(name);
+    if !path.is_file() {
+        return Err(Error::not_found("task file", path.display()));
+    }
+    if target.exists() {
+        return Err(Error::invalid(format!(
+            "{} is there already; nothing was moved",
+            target.display()
+        )));
+    }
+    fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
+    fs::rename(path, &target).map_err(|e| Error::io("move", path, e))?;
+    Ok(target)
+}
