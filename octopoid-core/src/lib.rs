@@ -16,39 +16,57 @@
 //! ```
 
 #![warn(missing_docs)]
+// What only a feature that is not chosen would use is left where it is.
+#![cfg_attr(
+    not(all(feature = "postgres", feature = "client", feature = "orchestrator")),
+    allow(dead_code, unused_imports)
+)]
 
 mod error;
 
+#[cfg(feature = "orchestrator")]
 pub mod agent;
 pub mod backend;
+#[cfg(feature = "client")]
 pub mod client;
 pub mod clock;
 pub mod config;
 pub mod engine;
 pub mod flow;
+#[cfg(feature = "git")]
 pub mod git;
 pub mod id;
 pub mod lifecycle;
 pub mod model;
+#[cfg(all(feature = "client", feature = "sqlite"))]
 pub mod offline;
+#[cfg(feature = "orchestrator")]
 pub mod orchestrator;
+#[cfg(feature = "orchestrator")]
 pub mod prompt;
 pub mod queue;
+#[cfg(feature = "orchestrator")]
 pub mod role;
 pub mod store;
 pub mod wire;
 
 pub use error::{Error, ErrorCode, Result};
+#[cfg(feature = "orchestrator")]
 pub use orchestrator::Orchestrator;
-pub use queue::{Connect, Octopoid};
+#[cfg(feature = "client")]
+pub use queue::Connect;
+pub use queue::Octopoid;
+#[cfg(feature = "orchestrator")]
 pub use role::{Assignment, Outcome, Role, RoleError};
 
 /// What most programs need.
 pub mod prelude {
     pub use async_trait::async_trait;
 
+    #[cfg(feature = "orchestrator")]
+    pub use crate::{Assignment, Orchestrator, Outcome, Role, RoleError};
     pub use crate::{
-        Assignment, Error, ErrorCode, Octopoid, Orchestrator, Outcome, Role, RoleError,
+        Error, ErrorCode, Octopoid,
         id::TaskId,
         model::{CreateTask, EditTask, Priority, QueueName, Task, TaskFilter, Verdict},
         queue::{HandIn, Take},

@@ -2,6 +2,8 @@
 
 #[allow(
     dead_code,
+    unreachable_pub,
+    missing_debug_implementations,
     clippy::unwrap_used,
     clippy::panic,
     reason = "the same private PostgreSQL as in the server's tests"
@@ -129,7 +131,11 @@ fn contract_on_postgresql() -> Outcome {
     let server = url.strip_suffix("/contract").unwrap_or(&url);
     let place = [("OCTOPOID_CONTRACT_POSTGRES", server)];
     let package = ["--package", "octopoid-server", "--test", "contract", "--no-fail-fast"];
-    let head: &[&str] = if nextest().is_ok() { &["nextest", "run"] } else { &["test"] };
+    let head: &[&str] = if nextest().is_ok() {
+        &["nextest", "run"]
+    } else {
+        &["test"]
+    };
     run("cargo", &[head, &package].concat(), &place)
 }
 

@@ -383,8 +383,15 @@ mod tests {
         let later = now.plus(SETTLED_AFTER);
         assert_eq!(other.counts(later).unwrap(), (1, 0));
         assert_eq!(other.take_up(&entry, later).unwrap(), TakenUp::Yes);
-        assert!(!one.take_back("k").unwrap(), "it was only slow, and is told that it is too late");
-        assert_eq!(other.take_up(&entry, later).unwrap(), TakenUp::Yes, "it still waits to be sent");
+        assert!(
+            !one.take_back("k").unwrap(),
+            "it was only slow, and is told that it is too late"
+        );
+        assert_eq!(
+            other.take_up(&entry, later).unwrap(),
+            TakenUp::Yes,
+            "it still waits to be sent"
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@ use globset::{Glob, GlobSetBuilder};
 use super::{
     checks::{Place, Ran},
     prepare::Ready,
+    share::Shared,
     worker::{Worker, failure_of},
 };
 use crate::{
@@ -269,6 +270,11 @@ impl Worker {
         }
         if self.stopped() {
             return self.release("ended from outside; the work is kept").await;
+        }
+        match self.share_first(&head).await? {
+            Shared::There => {}
+            Shared::Stopped => return self.release("ended from outside; the work is kept").await,
+            Shared::Refused(reason) => return self.fail(Failure::Remote, reason, evidence, usage, None).await,
         }
         let commits = evidence.commits;
         let command = Command::Submit {

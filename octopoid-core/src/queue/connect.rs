@@ -1,19 +1,16 @@
 //! A handle on a server's queue without a project's folder.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+#[cfg(feature = "sqlite")]
+use std::path::PathBuf;
+use std::{sync::Arc, time::Duration};
 
 use super::{ANSWER, Octopoid, Place};
 use crate::{
     backend::Backend,
     client::{Address, Client},
     config::{self, Paths},
-    engine::Rules,
     error::Result,
-    flow::Flows,
     id::Scope,
-    lifecycle::Limits,
-    offline::Offline,
-    wire::BASE_BRANCH,
 };
 
 /// Puts a connection together.
@@ -24,6 +21,7 @@ pub struct Connect {
     api_key: Option<String>,
     scope: Option<String>,
     timeout: Duration,
+    #[cfg(feature = "sqlite")]
     offline: Option<PathBuf>,
 }
 
@@ -34,6 +32,7 @@ impl Connect {
             api_key: None,
             scope: None,
             timeout: ANSWER,
+            #[cfg(feature = "sqlite")]
             offline: None,
         }
     }
@@ -57,6 +56,7 @@ impl Connect {
     }
 
     /// Works on when the server is away: reads are answered from a copy in `folder`, writes wait there.
+    #[cfg(feature = "sqlite")]
     pub fn offline(mut self, folder: impl Into<PathBuf>) -> Self {
         self.offline = Some(folder.into());
         self
@@ -71,18 +71,12 @@ impl Connect {
             timeout: self.timeout,
             scope: scope.clone(),
         };
-        let rules = Rules {
-            scope: scope.map_or_else(|| Scope::parse("default"), Ok)?,
-            flows: Flows::shipped()?,
-            limits: Limits::default(),
-            base_branch: BASE_BRANCH.to_owned(),
-            roles: None,
-            open: true,
-        };
+        let rules = super::shipped_rules(scope.map_or_else(|| Scope::parse("default"), Ok)?, true)?;
         let requests = address.requests()?;
         let client = Client::new(address.clone(), rules.clone())?;
+        #[cfg(feature = "sqlite")]
         let backend: Arc<dyn Backend> = match &self.offline {
-            Some(folder) => Arc::new(Offline::new(
+            Some(folder) => Arc::new(crate::offline::Offline::new(
                 client,
                 rules,
                 &folder.join("cache.db"),
@@ -90,12 +84,14 @@ impl Connect {
             )?),
             None => Arc::new(client),
         };
+        #[cfg(not(feature = "sqlite"))]
+        let backend: Arc<dyn Backend> = Arc::new(client);
         let settings = config::load_or_plain(&Paths::new(""), &|_| None)?;
         Ok(Octopoid {
             backend,
             place: Place::Remote(requests, address),
             settings: Arc::new(settings),
-            root: PathBuf::new(),
+            root: std::path::PathBuf::new(),
         })
     }
 }

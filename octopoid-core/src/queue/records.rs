@@ -1,11 +1,15 @@
 //! What a scope keeps beside its tasks, near or far: JSON objects with the fields of the HTTP routes.
 
+#![cfg_attr(not(feature = "client"), allow(unused, reason = "the words of the routes"))]
+
+#[cfg(feature = "client")]
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Octopoid, Place};
+#[cfg(feature = "client")]
+use crate::client::segment;
 use crate::{
-    client::segment,
     engine::registry::{Listed, Window},
     error::{Error, Result},
     model::MessageFilter,
@@ -80,6 +84,7 @@ macro_rules! either {
                 let $scope = &$handle.backend.rules().scope;
                 $near.await
             }
+            #[cfg(feature = "client")]
             Place::Remote(requests, _) => requests.call(Method::$method, &$path, $query, $body).await,
         }
     };
@@ -93,6 +98,7 @@ macro_rules! either_list {
                 let $scope = &$handle.backend.rules().scope;
                 $near.await.map(Listing::from)
             }
+            #[cfg(feature = "client")]
             Place::Remote(requests, _) => requests
                 .call(Method::GET, &$path, $query, None)
                 .await

@@ -2,7 +2,9 @@
 
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod sql;
+#[cfg(feature = "sqlite")]
 mod sqlite;
 
 use std::fmt;
@@ -11,9 +13,10 @@ use async_trait::async_trait;
 
 #[cfg(feature = "postgres")]
 pub use postgres::PostgresStore;
-pub use sql::Imported;
+#[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
 
+#[cfg(feature = "sqlite")]
 /// How every SQLite file of Octopoid is opened and how its errors are told.
 pub(crate) mod sqlite_support {
     pub(crate) use super::sqlite::{connect, store_error};
@@ -138,6 +141,17 @@ pub struct Spent {
     pub tokens: u64,
     /// US dollars.
     pub usd: f64,
+}
+
+/// What an import came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Imported {
+    /// Rows that were written.
+    pub written: u64,
+    /// Rows that were there already, exactly so.
+    pub present: u64,
+    /// Tasks among all rows.
+    pub tasks: u64,
 }
 
 /// Where tasks are kept.

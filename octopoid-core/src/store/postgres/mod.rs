@@ -81,6 +81,7 @@ fn told(name: &str, stop: Stop) -> Error {
     match stop {
         Stop::Refused(error) => error,
         Stop::Malformed(what) => Error::new(ErrorCode::Internal, format!("PostgreSQL at {name}: {what}")),
+        #[cfg(feature = "sqlite")]
         Stop::Sqlite(error) => Error::new(ErrorCode::Internal, error.to_string()),
         Stop::Postgres(error) => match error.as_db_error() {
             // Classes 53 (no resources), 57 (shutting down) and 08 (connection) pass by themselves.

@@ -3,7 +3,10 @@
 use serde_json::{Map, Number, Value as Json, json};
 
 use super::{Answer, Row, Sql, Stop, Value, all, first, row, write::marks};
-use crate::error::{Error, ErrorCode};
+use crate::{
+    error::{Error, ErrorCode},
+    store::Imported,
+};
 
 /// A table: its columns (`#` marks whole numbers, `~` other numbers) and how many of the first make its key.
 struct Table {
@@ -125,17 +128,6 @@ pub(in crate::store) fn export(c: &mut dyn Sql, line: &mut dyn FnMut(String) -> 
 
 fn bad(number: usize, what: impl std::fmt::Display) -> Stop {
     Stop::Refused(Error::invalid(format!("line {number}: {what}")))
-}
-
-/// What an import came to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Imported {
-    /// Rows that were written.
-    pub written: u64,
-    /// Rows that were there already, exactly so.
-    pub present: u64,
-    /// Tasks among all rows.
-    pub tasks: u64,
 }
 
 /// Writes lines of an export; a row that is there already and differs refuses the whole.

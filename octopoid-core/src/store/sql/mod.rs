@@ -7,7 +7,6 @@ mod records;
 pub(super) mod row;
 pub(super) mod write;
 
-pub use dump::Imported;
 pub(super) use dump::{export, import};
 pub(super) use list::list;
 pub(super) use records::{message_page, post, records, update};
@@ -89,6 +88,7 @@ pub(super) enum Stop {
     /// A row does not say what it must.
     Malformed(String),
     /// SQLite failed.
+    #[cfg(feature = "sqlite")]
     Sqlite(rusqlite::Error),
     /// PostgreSQL failed.
     #[cfg(feature = "postgres")]
@@ -99,6 +99,7 @@ impl Stop {
     /// Whether a constraint of the database said no.
     fn breaks_a_rule(&self) -> bool {
         match self {
+            #[cfg(feature = "sqlite")]
             Self::Sqlite(error) => error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation),
             #[cfg(feature = "postgres")]
             Self::Postgres(error) => error.code().is_some_and(|code| code.code().starts_with("23")),
@@ -107,6 +108,7 @@ impl Stop {
     }
 }
 
+#[cfg(feature = "sqlite")]
 impl From<rusqlite::Error> for Stop {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sqlite(error)
