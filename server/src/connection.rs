@@ -99,8 +99,8 @@ impl Connection {
         };
         // Counted, and shown to nobody: a process has one place for metrics, and that is its owner's.
         let metrics = PrometheusBuilder::new().build_recorder().handle();
-        let state = State::new(registry.clone(), config, Auth::Optional, metrics, stopping.clone())?;
-        tokio::spawn(sweeper::run(registry.clone(), SWEEP, stopping));
+        let state = State::new(registry.clone(), config, Auth::Optional, metrics, stopping)?;
+        tokio::spawn(sweeper::run(Arc::clone(&state), SWEEP));
         let near = Near {
             router: router(&state),
             _stop: stop,

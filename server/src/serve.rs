@@ -1,6 +1,6 @@
 //! The life of the server: start, listen, sweep, drain.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, extract::ConnectInfo, http::HeaderValue, middleware::Next};
 use axum_server::Handle;
@@ -124,7 +124,7 @@ pub async fn run(config: Config) -> Result<()> {
 
     let handle = Handle::new();
     let ending = handle.clone();
-    let sweeper = tokio::spawn(sweeper::run(state.registry.clone(), sweep, state.stopping.clone()));
+    let sweeper = tokio::spawn(sweeper::run(Arc::clone(&state), sweep));
     tokio::spawn(async move {
         told_to_stop().await;
         tracing::info!("draining");

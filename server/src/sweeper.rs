@@ -1,17 +1,19 @@
 //! Housekeeping: leases that ran out, orchestrators that are silent, proposals whose time is over. Any number of servers
 //! may do it at once; each change is decided again inside its transaction.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use octopoid_core::{ErrorCode, Result, engine::registry::Registry, id::Scope, lifecycle::Command};
-use tokio::sync::watch;
+
+use crate::state::State;
 
 /// How long an idempotency key is remembered: longer than any client is offline, in milliseconds.
 const KEYS_KEPT: i64 = 30 * 24 * 3600 * 1000;
 /// Time between two looks for what is not urgent.
 const SELDOM: Duration = Duration::from_secs(20);
 
-pub(crate) async fn run(registry: Registry, every: Duration, mut stopping: watch::Receiver<bool>) {
+pub(crate) async fn run(state: Arc<State>, every: Duration) {
+    let (registry, mut stopping) = (state.registry.clone(), state.stopping.clone());
     let mut last = tokio::time::Instant::now();
     loop {
         tokio::select! {
@@ -23,6 +25,10 @@ pub(crate) async fn run(registry: Registry, every: Duration, mut stopping: watch
         }
         if last.elapsed() >= SELDOM {
             last = tokio::time::Instant::now();
+            if let Some(limiter) = &state.limiter {
+                // Callers that have been away for long are as good as new ones.
+                limiter.retain_recent();
+            }
             let before = octopoid_core::clock::Timestamp(registry.now().0 - KEYS_KEPT);
             if let Err(error) = registry.store().forget_keys(before).await {
                 tracing::error!(%error, "old idempotency keys could not be forgotten; tried again");

@@ -100,6 +100,12 @@ async fn project(octopoid: &Octopoid, found: &mut Vec<Finding>) -> Result<(), Er
             "set repo.test in .octopoid/config.yaml",
         ));
     }
+    if let Some(answer) = octopoid.ask_server().await {
+        found.push(match answer {
+            Ok((url, took)) => good(format!("server {url} answered in {} ms", took.as_millis())),
+            Err(error) => from_error(&error),
+        });
+    }
     let base = &octopoid.backend().rules().base_branch;
     let repo = Repo::at(octopoid.root())?;
     if repo.branch_tip(base)?.is_none()

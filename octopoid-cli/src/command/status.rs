@@ -66,7 +66,7 @@ pub(crate) async fn run(global: &Global, output: &Output) -> Result<u8, Error> {
     let mut stalled: Vec<String> = findings.iter().map(|f| format!("{}: {}", f.code, f.message)).collect();
     if let Some(info) = &daemon {
         let late = Duration::from_secs_f64(info.tick_seconds.max(1.0) * 3.0) + Duration::from_secs(5);
-        if info.last_tick.is_none_or(|at| now.since(at) > late) {
+        if now.since(info.last_tick.unwrap_or(info.started_at)) > late {
             stalled.push(format!(
                 "the orchestrator (process {}) has not looked at the queue for too long",
                 info.process.pid

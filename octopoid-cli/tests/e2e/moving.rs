@@ -68,7 +68,8 @@ fn an_export_comes_back_byte_for_byte() {
         args.extend(extra);
         project.json(&args)
     };
-    let rows = text.lines().count() - 1;
+    // The first line and the last are no rows.
+    let rows = text.lines().count() - 2;
     let imported = |written: usize, present: usize| json!({ "written": written, "present": present, "tasks": 4 });
     let dry = import(&["--dry-run"]);
     assert_eq!(dry, json!({ "dry_run": true, "imported": imported(rows, 0) }));
@@ -121,7 +122,8 @@ fn an_altered_line_is_refused_and_nothing_is_written() {
     }
     assert_eq!(export(&project, &copy), text);
     // Alone, the new row would have been taken.
-    project.write("../alone.jsonl", &format!("{}\n{fresh}\n", lines[0]));
+    let end = "{\"octopoid\":\"end\",\"rows\":1}";
+    project.write("../alone.jsonl", &format!("{}\n{fresh}\n{end}\n", lines[0]));
     project.run(&["import", "../alone.jsonl", "--database", &copy]).ok();
     assert_ne!(export(&project, &copy), text);
 }
@@ -132,13 +134,21 @@ fn junk_is_no_export() {
     let before = project.run(&["export"]).ok().out;
     let header = "{\"octopoid\":\"export\",\"format\":1}\n";
     let whole = before.clone();
-    let half = &whole[..whole.len() - 40];
-    let lost = whole
-        .lines()
-        .filter(|l| !l.contains("\"table\":\"blockers\""))
-        .collect::<Vec<_>>()
+    let lines: Vec<&str> = whole.lines().collect();
+    let cut = lines[..lines.len() - 1].join("\n");
+    let half = &cut[..cut.len() - 40];
+    let none = format!("{header}{{\"octopoid\":\"end\",\"rows\":0}}\n");
+    let more = format!("{whole}{}\n", lines[1]);
+    let without = |what: &str| -> String {
+        let kept: Vec<&str> = lines.iter().copied().filter(|l| !l.contains(what)).collect();
+        let counted = format!("{{\"octopoid\":\"end\",\"rows\":{}}}", kept.len() - 2);
+        format!("{}\n{counted}\n", kept[..kept.len() - 1].join("\n"))
+    };
+    let lost = without("\"table\":\"blockers\"");
+    let fewer = [&lines[..lines.len() - 2], &lines[lines.len() - 1..]]
+        .concat()
         .join("\n");
-    let cases: [(&str, &str); 10] = [
+    let cases: [(&str, &str); 13] = [
         ("", "is empty"),
         ("\n \n", "is empty"),
         ("junk\n", "line 1: not JSON"),
@@ -155,6 +165,9 @@ fn junk_is_no_export() {
         (&before.replace("\"version\":", "\"verzion\":"), "has no column verzion"),
         (half, "not JSON"),
         (&lost, "do not add up"),
+        (&cut, "not whole"),
+        (&fewer, "rows came before"),
+        (&more, "more after"),
     ];
     let target = database(&project, "target.db");
     for (text, says) in cases {
@@ -163,14 +176,13 @@ fn junk_is_no_export() {
             .run(&["import", "../junk.jsonl", "--database", &target])
             .code(2)
             .says(says);
-        assert_eq!(export(&project, &target), header, "{says}");
+        assert_eq!(export(&project, &target), none, "{says}");
     }
     // A task that others wait for is not there.
-    let orphans: Vec<&str> = whole.lines().filter(|l| !l.contains("\"id\":\"waits\"")).collect();
-    project.write("../junk.jsonl", &orphans.join("\n"));
+    project.write("../junk.jsonl", &without("\"id\":\"waits\""));
     let ran = project.run(&["import", "../junk.jsonl", "--database", &target]);
     assert!(ran.code > 0, "{ran:?}");
-    assert_eq!(export(&project, &target), header);
+    assert_eq!(export(&project, &target), none);
     project
         .run(&["import", "../missing.jsonl"])
         .code(1)

@@ -116,6 +116,17 @@ impl Octopoid {
         self.backend.sync().await
     }
 
+    /// Asks the server whether it is well and lets us in: its address, and how long it took. None where there is no server.
+    #[cfg(feature = "client")]
+    pub async fn ask_server(&self) -> Option<Result<(String, std::time::Duration)>> {
+        let Place::Remote(requests, _) = &self.place else {
+            return None;
+        };
+        let begun = std::time::Instant::now();
+        let answer = requests.call(reqwest::Method::GET, "/api/v1/status", &[], None).await;
+        Some(answer.map(|_| (requests.url().to_owned(), begun.elapsed())))
+    }
+
     /// Top of the main checkout.
     pub fn root(&self) -> &Path {
         &self.root

@@ -113,6 +113,7 @@ fn read(table: &Table, r: &dyn Row) -> Answer<Map<String, Json>> {
 /// Hands every line to `line`; the same store gives the same lines.
 pub(in crate::store) fn export(c: &mut dyn Sql, line: &mut dyn FnMut(String) -> Answer<()>) -> Answer<()> {
     line(json!({ "octopoid": "export", "format": FORMAT }).to_string())?;
+    let mut rows: u64 = 0;
     for table in TABLES {
         let names: Vec<&str> = columns(table).map(|(name, _)| name).collect();
         let order = table
@@ -120,10 +121,12 @@ pub(in crate::store) fn export(c: &mut dyn Sql, line: &mut dyn FnMut(String) -> 
             .map_or_else(|| table.key.replace(' ', ", "), str::to_owned);
         let sql = format!("SELECT {} FROM {} ORDER BY {order}", names.join(", "), table.name);
         c.query(&sql, &[], &mut |r| {
+            rows += 1;
             line(json!({ "table": table.name, "row": read(table, r)? }).to_string())
         })?;
     }
-    Ok(())
+    // A file that was cut off anywhere is told from a whole one.
+    line(json!({ "octopoid": "end", "rows": rows }).to_string())
 }
 
 fn bad(number: usize, what: impl std::fmt::Display) -> Stop {
@@ -133,9 +136,13 @@ fn bad(number: usize, what: impl std::fmt::Display) -> Stop {
 /// Writes lines of an export; a row that is there already and differs refuses the whole.
 pub(in crate::store) fn import(c: &mut dyn Sql, lines: &[String], dry_run: bool) -> Answer<Imported> {
     let mut done = Imported::default();
+    let (mut rows, mut ended): (u64, bool) = (0, false);
     for (number, line) in (1..).zip(lines) {
         if line.trim().is_empty() {
             continue;
+        }
+        if ended {
+            return Err(bad(number, "there is more after the export's last line"));
         }
         let value: Json = serde_json::from_str(line).map_err(|e| bad(number, format!("not JSON: {e}")))?;
         if number == 1 {
@@ -147,6 +154,20 @@ pub(in crate::store) fn import(c: &mut dyn Sql, lines: &[String], dry_run: bool)
             }
             continue;
         }
+        if value["octopoid"] == "end" {
+            if value["rows"].as_u64() != Some(rows) {
+                return Err(bad(
+                    number,
+                    format!(
+                        "{rows} rows came before the export's last line, which counts {}",
+                        value["rows"]
+                    ),
+                ));
+            }
+            ended = true;
+            continue;
+        }
+        rows += 1;
         let name = value["table"].as_str().unwrap_or_default();
         let table = TABLES
             .iter()
@@ -213,6 +234,12 @@ pub(in crate::store) fn import(c: &mut dyn Sql, lines: &[String], dry_run: bool)
             ));
         }
         done.present += 1;
+    }
+    if !ended {
+        return Err(Stop::Refused(
+            Error::invalid("the export is not whole: its last line is missing; nothing was written")
+                .with_hint("export again, and copy the whole file"),
+        ));
     }
     verify(c)?;
     // Numbering is not undone with the rest.
