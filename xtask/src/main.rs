@@ -11,6 +11,8 @@
 #[path = "../../server/tests/backends/postgres.rs"]
 mod postgres;
 
+mod packages;
+
 use std::{
     path::{Path, PathBuf},
     process::{Command, ExitCode},
@@ -30,7 +32,11 @@ const HELP: &str = "usage: cargo xtask COMMAND
   ci      the same
   tools   only install what the tests need
   bench   measure, as ratios in one run
+  dist    build everything that is given away into target/dist, and install and use each of it
   chaos   kill daemons, break connections and restart databases, for longer than `test` does";
+
+/// Features of the core, each of which compiles alone.
+const FEATURES: [&str; 5] = ["sqlite", "postgres", "client", "git", "orchestrator"];
 
 type Outcome = Result<(), String>;
 
@@ -43,6 +49,7 @@ fn main() -> ExitCode {
         "tools" => tools(),
         "bench" => bench(),
         "chaos" => chaos(),
+        "dist" => packages::dist(),
         _ => Err(HELP.to_owned()),
     };
     match outcome {
@@ -111,6 +118,17 @@ fn test() -> Outcome {
         &["doc", "--workspace", "--no-deps", "--quiet"],
         &[("RUSTDOCFLAGS", "--deny warnings")],
     )?;
+    for feature in FEATURES {
+        let alone = [
+            "--package",
+            "octopoid-core",
+            "--no-default-features",
+            "--features",
+            feature,
+        ];
+        let lint = ["--quiet", "--", "--deny", "warnings"];
+        run("cargo", &[&["clippy"], &alone[..], &lint].concat(), &[])?;
+    }
     run("cargo", &["test", "--doc", "--workspace", "--quiet"], &[])?;
     if nextest().is_ok() {
         run("cargo", &["nextest", "run", "--workspace", "--no-fail-fast"], &[])?;
@@ -121,7 +139,8 @@ fn test() -> Outcome {
             &[],
         )?;
     }
-    contract_on_postgresql()
+    contract_on_postgresql()?;
+    packages::test()
 }
 
 /// The black-box suite of the HTTP routes once more, over the other database.
@@ -278,5 +297,12 @@ fn bench() -> Outcome {
         "cargo",
         &["bench", "--package", "octopoid-server", "--bench", "http"],
         &[],
+    )?;
+    let packages = packages::for_bench()?;
+    let places: Vec<(&str, &str)> = packages.iter().map(|(n, p)| (*n, p.as_str())).collect();
+    run(
+        "cargo",
+        &["bench", "--package", "octopoid-server", "--bench", "sdk"],
+        &places,
     )
 }
