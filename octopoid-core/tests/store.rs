@@ -301,6 +301,46 @@ async fn blockers_hold_until_all_are_done_and_cycles_are_refused() {
 }
 
 #[tokio::test]
+async fn counts_are_what_counting_finds() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.db");
+    let octopoid = octopoid_core::Octopoid::over(Arc::new(SqliteStore::open(&path).unwrap()), "s").unwrap();
+    let tasks = octopoid.tasks();
+    let mut ids = Vec::new();
+    for n in 0..9 {
+        let wanted = CreateTask {
+            title: Some(format!("task {n}")),
+            ..CreateTask::default()
+        };
+        ids.push(tasks.create(wanted).await.unwrap().id);
+    }
+    for id in &ids[..3] {
+        tasks.cancel(id, "me", "no").await.unwrap();
+    }
+    tasks.delete(&ids[0], "me").await.unwrap();
+    tasks.delete(&ids[8], "me").await.unwrap();
+    let queues = ["incoming", "cancelled", "done"].map(|q| QueueName::parse(q).unwrap());
+    for (queue, wanted) in queues.iter().zip([5, 2, 0]) {
+        let filter = TaskFilter {
+            queues: vec![queue.clone()],
+            limit: Some(2),
+            ..TaskFilter::default()
+        };
+        assert_eq!(tasks.list(&filter).await.unwrap().total, wanted, "{queue}");
+    }
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    let rows = |sql: &str| -> Vec<(String, i64)> {
+        let mut statement = connection.prepare(sql).unwrap();
+        let rows = statement.query_map([], |r| Ok((r.get(0)?, r.get(1)?))).unwrap();
+        rows.collect::<Result<_, _>>().unwrap()
+    };
+    assert_eq!(
+        rows("SELECT queue, n FROM queue_counts WHERE n <> 0 ORDER BY 1"),
+        rows("SELECT queue, count(*) FROM tasks GROUP BY queue ORDER BY 1")
+    );
+}
+
+#[tokio::test]
 async fn a_damaged_or_newer_file_is_refused_and_left_as_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("state.db");
@@ -321,7 +361,7 @@ async fn a_damaged_or_newer_file_is_refused_and_left_as_it_is() {
     connection
         .execute("INSERT INTO migrations VALUES (99, 'later', 'x')", [])
         .unwrap();
-    connection.pragma_update(None, "user_version", 3).unwrap();
+    connection.pragma_update(None, "user_version", 99).unwrap();
     drop(connection);
     assert_eq!(SqliteStore::open(&path).unwrap_err().code(), ErrorCode::NewerSchema);
 }

@@ -64,16 +64,23 @@ pub(in crate::store) fn list(c: &mut dyn Sql, scope: &Scope, filter: &TaskFilter
     if filter.open_only {
         condition.push_str(&format!(" AND {FINISHED} = 0"));
     }
-    let total = first(
-        c,
-        &format!("SELECT count(*) FROM tasks WHERE {condition}"),
-        &values,
-        |r| row::int(r, 0),
-    )?;
+    // No filter but the queue: every one would have brought a value along, or is named here.
+    let only_queues = values.len() == 1 + filter.queues.len() && !filter.open_only;
+    let counted = if only_queues {
+        format!(
+            "SELECT CAST(coalesce(sum(n), 0) AS BIGINT) FROM {} c WHERE {condition}",
+            c.counts()
+        )
+    } else {
+        format!("SELECT count(*) FROM tasks WHERE {condition}")
+    };
+    let total = first(c, &counted, &values, |r| row::int(r, 0))?;
     let limit = filter.limit.unwrap_or(PAGE);
     values.push(i64::from(limit).into());
     values.push(i64::from(filter.offset).into());
     let order = match filter.sort {
+        // All tasks of one queue are finished, or none is; without that word the index has them in this order.
+        Sort::Urgency if filter.queues.len() == 1 => "priority, created_at, seq".to_owned(),
         Sort::Urgency => format!("{FINISHED}, priority, created_at, seq"),
         Sort::Priority => "priority, created_at, seq".to_owned(),
         Sort::Newest => "created_at DESC, seq DESC".to_owned(),

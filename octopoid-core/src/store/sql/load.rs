@@ -257,32 +257,27 @@ fn count(r: &dyn Row, column: usize) -> Answer<u64> {
 }
 
 pub(in crate::store) fn counts(c: &mut dyn Sql, scope: &Scope) -> Answer<Vec<QueueCount>> {
-    all(
-        c,
-        "SELECT queue, count(*) FROM tasks WHERE scope = ?1 GROUP BY queue",
-        &[scope.into()],
-        |r| {
-            Ok(QueueCount {
-                queue: row::parsed(r, 0)?,
-                count: count(r, 1)?,
-            })
-        },
-    )
+    let sql = format!("SELECT queue, n FROM {} c WHERE scope = ?1 AND n > 0", c.counts());
+    all(c, &sql, &[scope.into()], |r| {
+        Ok(QueueCount {
+            queue: row::parsed(r, 0)?,
+            count: count(r, 1)?,
+        })
+    })
 }
 
 pub(in crate::store) fn totals(c: &mut dyn Sql) -> Answer<Vec<(Scope, QueueCount)>> {
-    all(
-        c,
-        "SELECT scope, queue, count(*) FROM tasks GROUP BY scope, queue ORDER BY scope, queue",
-        &[],
-        |r| {
-            let count = QueueCount {
-                queue: row::parsed(r, 1)?,
-                count: count(r, 2)?,
-            };
-            Ok((row::parsed(r, 0)?, count))
-        },
-    )
+    let sql = format!(
+        "SELECT scope, queue, n FROM {} c WHERE n > 0 ORDER BY scope, queue",
+        c.counts()
+    );
+    all(c, &sql, &[], |r| {
+        let count = QueueCount {
+            queue: row::parsed(r, 1)?,
+            count: count(r, 2)?,
+        };
+        Ok((row::parsed(r, 0)?, count))
+    })
 }
 
 fn blocker(r: &dyn Row) -> Answer<Blocker> {

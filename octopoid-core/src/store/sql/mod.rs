@@ -159,6 +159,10 @@ pub(super) trait Sql {
     fn lock_name(&mut self, _name: &str) -> Answer<()> {
         Ok(())
     }
+    /// A table with scope, queue and number of tasks `n`.
+    fn counts(&self) -> &'static str {
+        "(SELECT scope, queue, count(*) AS n FROM tasks GROUP BY scope, queue)"
+    }
     /// Goes on numbering after the highest number that is there.
     fn restart_numbers(&mut self, _table: &str, _column: &str) -> Answer<()> {
         Ok(())

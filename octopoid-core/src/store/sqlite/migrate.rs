@@ -26,6 +26,11 @@ const MIGRATIONS: &[Migration] = &[
         include_str!("../migrations/0002_server.sql"),
         matrix::sql_check_with_external,
     ),
+    (
+        "0003_counts",
+        include_str!("../migrations/0003_counts.sql"),
+        matrix::sql_check_with_external,
+    ),
 ];
 
 pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<()> {

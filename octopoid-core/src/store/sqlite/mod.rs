@@ -188,6 +188,10 @@ impl Sql for Statements<'_> {
     fn batch(&mut self, sql: &str) -> Answer<()> {
         Ok(self.0.execute_batch(sql)?)
     }
+
+    fn counts(&self) -> &'static str {
+        "queue_counts"
+    }
 }
 
 #[async_trait]
