@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use octopoid_core::id::Scope;
 
-/// Which database: a server's by its address, or a database itself; this project's when neither is given.
+/// Which database: a server's by its address, or a database itself; else the server of OCTOPOID_SERVER_URL, else this project's.
 #[derive(Debug, Args)]
 pub(crate) struct Place {
     /// A server; the admin token comes from OCTOPOID_ADMIN_TOKEN.

@@ -44,6 +44,9 @@ async fn at(place: &Place, global: &Global) -> Result<At, Error> {
     if let Some(url) = place.database.as_deref().filter(|u| !u.is_empty()) {
         return Ok(At::Database(octopoid_server::open_store(url).await?));
     }
+    if let Some(url) = config::process_env("OCTOPOID_SERVER_URL") {
+        return Ok(At::Server(admin(&url)?));
+    }
     let paths = Paths::new(project_root(&directory(global)?)?);
     let settings = config::load(&paths, &config::process_env)?;
     match settings.config.mode {

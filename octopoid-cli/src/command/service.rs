@@ -10,6 +10,7 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 use octopoid_core::{
     Error, ErrorCode, Octopoid,
+    backend::Reach,
     clock::{Clock, SystemClock},
     config::Paths,
     orchestrator::{DaemonInfo, Ended, Journal, Notice, Orchestrator, Pause, Stop},
@@ -93,7 +94,15 @@ async fn start_here(args: &cli::Start, global: &Global, output: &Output) -> Resu
             }
             Ok(1)
         }
-        Ended::Clean | Ended::Stopped => Ok(0),
+        Ended::Clean | Ended::Stopped => match octopoid.reach() {
+            Reach::Offline { url, waiting, .. } if args.once => {
+                output.message(&format!(
+                    "the server at {url} cannot be reached, so no task was claimed; {waiting} requests wait for it here"
+                ));
+                Ok(5)
+            }
+            _ => Ok(0),
+        },
     }
 }
 

@@ -20,6 +20,7 @@ mod postgres;
 mod proxy;
 mod server;
 mod storm;
+mod stuck;
 mod suite;
 mod transfer;
 mod worlds;

@@ -4,7 +4,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
@@ -14,6 +14,7 @@ use std::{
 pub struct Proxy {
     url: String,
     cuts: Arc<AtomicUsize>,
+    trouble: Arc<Mutex<Option<String>>>,
 }
 
 impl Proxy {
@@ -23,14 +24,15 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let cuts = Arc::new(AtomicUsize::new(0));
-        let left = Arc::clone(&cuts);
+        let trouble: Arc<Mutex<Option<String>>> = Arc::default();
+        let (left, what) = (Arc::clone(&cuts), Arc::clone(&trouble));
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let left = Arc::clone(&left);
-                thread::spawn(move || relay(client, server, &left));
+                let (left, what) = (Arc::clone(&left), Arc::clone(&what));
+                thread::spawn(move || relay(client, server, &left, &what));
             }
         });
-        Proxy { url, cuts }
+        Proxy { url, cuts, trouble }
     }
 
     pub fn url(&self) -> &str {
@@ -40,6 +42,11 @@ impl Proxy {
     /// The next answers do not arrive.
     pub fn cut(&self, answers: usize) {
         self.cuts.store(answers, Ordering::SeqCst);
+    }
+
+    /// Requests that hold this text in their head or body are answered with 500 from now on, and do not reach the server.
+    pub fn fail(&self, what: Option<&str>) {
+        *self.trouble.lock().unwrap() = what.map(str::to_owned);
     }
 
     /// How many answers are still to be lost.
@@ -71,14 +78,35 @@ pub fn stranger(status: &'static str) -> String {
     url
 }
 
+/// The answer of a server that has a problem of its own.
+fn problem() -> String {
+    let body = "{\"error\":\"Internal Server Error\",\"code\":\"internal\"}";
+    format!(
+        "HTTP/1.1 500 Internal Server Error\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
 /// Hands requests and answers on until one side ends, or an answer is to be lost.
-fn relay(client: TcpStream, server: SocketAddr, left: &AtomicUsize) {
+fn relay(client: TcpStream, server: SocketAddr, left: &AtomicUsize, trouble: &Mutex<Option<String>>) {
     let Ok(server) = TcpStream::connect(server) else { return };
     let (Ok(mut to_client), Ok(mut to_server)) = (client.try_clone(), server.try_clone()) else {
         return;
     };
     let (mut from_client, mut from_server) = (BufReader::new(client), BufReader::new(server));
     while let Some(request) = message(&mut from_client) {
+        let whole = String::from_utf8_lossy(&request).into_owned();
+        if trouble
+            .lock()
+            .unwrap()
+            .as_ref()
+            .is_some_and(|what| whole.contains(what.as_str()))
+        {
+            if to_client.write_all(problem().as_bytes()).is_err() {
+                return;
+            }
+            continue;
+        }
         if to_server.write_all(&request).is_err() {
             return;
         }

@@ -64,6 +64,7 @@ behaviours! {
     claims releasing_costs_nothing,
     claims a_lease_that_runs_out_gives_the_task_back,
     claims own_claims_come_with_their_tokens,
+    claims a_nul_character_from_an_agent_breaks_nothing,
     decisions a_rejection_sends_back_with_its_reason,
     decisions work_goes_on_where_it_stopped_and_not_for_ever,
     decisions a_question_waits_for_a_person,

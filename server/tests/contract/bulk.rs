@@ -141,6 +141,70 @@ async fn a_retry_finds_its_task_however_far_that_has_come() {
     );
 }
 
+#[tokio::test]
+async fn the_key_of_a_deleted_task_brings_nothing_back() {
+    let mut server = Server::start(&[]);
+    let body = json!({ "title": "once", "scope": "s", "idempotency_key": "k-5" });
+    let named = json!({ "id": unique("t"), "title": "named", "scope": "s", "idempotency_key": "k-6" });
+    let mut gone = Vec::new();
+    for body in [&body, &named] {
+        let made = server.post("/api/v1/tasks", body.clone()).await.expect(201);
+        gone.push(text(&made["id"]));
+        let path = format!("/api/v1/tasks/{}", text(&made["id"]));
+        server.delete(&path).await.expect(200);
+    }
+    // Also when the server has forgotten everything that is not on its disk.
+    for crashed in [false, true] {
+        if crashed {
+            server.kill9();
+            server.restart().await;
+        }
+        for body in [&body, &named] {
+            let refused = server.post("/api/v1/tasks", body.clone()).await;
+            let told = refused.code(409, "idempotency_conflict");
+            assert!(text(&told["error"]).contains("deleted"), "{told}");
+        }
+        assert_eq!(total(&server, "s").await, 0);
+        for id in &gone {
+            server.get(&format!("/api/v1/tasks/{id}")).await.error(404);
+            let path = format!("/api/v1/events?scope=s&task_id={id}");
+            let events = server.get(&path).await.expect(200)["events"].clone();
+            assert_eq!(events.as_array().map(Vec::len), Some(2), "made and deleted: {events}");
+        }
+    }
+    // A fresh key makes a fresh task.
+    let fresh = json!({ "title": "once", "scope": "s", "idempotency_key": "k-7" });
+    let made = server.post("/api/v1/tasks", fresh).await.expect(201);
+    assert!(!gone.contains(&text(&made["id"])));
+}
+
+#[tokio::test]
+async fn a_repeated_step_of_a_deleted_task_does_nothing() {
+    let server = Server::start(&[]);
+    let orchestrator = server.orchestrator("s").await;
+    let key = [("Idempotency-Key", "k-8"), ("content-type", "application/json")];
+    for (action, body) in [
+        ("hold", json!({ "by": "mia", "reason": "later" })),
+        ("submit", json!({ "commits_count": 1, "turns_used": 1 })),
+        ("commands", json!({ "command": "hold", "by": "mia", "reason": "later" })),
+    ] {
+        let id = server.task("s", json!({})).await;
+        server.claim("s", &orchestrator, json!({})).await;
+        let path = format!("/api/v1/tasks/{id}/{action}");
+        let name = format!("k-8-{action}");
+        let key = [("Idempotency-Key", name.as_str()), key[1]];
+        let sent = body.to_string().into_bytes();
+        let done = server.send("POST", &path, &key, sent.clone()).await.expect(200);
+        let again = server.send("POST", &path, &key, sent.clone()).await.expect(200);
+        assert_eq!(again["version"], done["version"], "{action} was done twice");
+        server.delete(&format!("/api/v1/tasks/{id}")).await.expect(200);
+        let reply = server.send("POST", &path, &key, sent).await;
+        assert!(matches!(reply.status, 404 | 409), "{reply}");
+        server.get(&format!("/api/v1/tasks/{id}")).await.error(404);
+        assert_eq!(total(&server, "s").await, 0);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_same_request_at_the_same_time_happens_once() {
     let server = Server::start(&[]);

@@ -200,3 +200,68 @@ async fn being_blocked_stops_claims_only() {
         .expect(200);
     assert_eq!(task["queue"], "done");
 }
+
+#[tokio::test]
+async fn a_blocker_that_leaves_done_is_waited_for_again() {
+    let server = Server::start(&[]);
+    let orchestrator = server.orchestrator("s").await;
+    for by_patch in [false, true] {
+        let (left, other) = (parked(&server).await, parked(&server).await);
+        let one = server.task("s", json!({ "blocked_by": left })).await;
+        let two = server.task("s", json!({ "blocked_by": [left, other] })).await;
+        finish(&server, &left).await;
+        assert_eq!(blocked_by(&server, &one).await, Value::Null);
+        assert_eq!(blocked_by(&server, &two).await, other.as_str());
+        let version = server.read(&one).await["version"].as_i64();
+
+        // Somebody finds that it is not done after all.
+        let back = if by_patch {
+            server
+                .patch(&format!("/api/v1/tasks/{left}"), json!({ "queue": "backlog" }))
+                .await
+        } else {
+            let body = json!({ "queue": "backlog", "reason": "it is not done" });
+            server.act(&left, "force-queue", body).await
+        };
+        assert_eq!(back.expect(200)["queue"], "backlog");
+        assert_eq!(blocked_by(&server, &one).await, left.as_str());
+        let both = text(&blocked_by(&server, &two).await);
+        assert!(both.contains(&left) && both.contains(&other), "{both}");
+        assert!(server.read(&one).await["version"].as_i64() > version);
+        let row = server.history_row(&one, "blocked").await;
+        assert!(row["details"].to_string().contains(&left), "{row}");
+        server.try_claim("s", &orchestrator, json!({})).await.expect(404);
+        let list = format!("/api/v1/tasks?scope=s&blocked_by={left}");
+        assert_eq!(server.get(&list).await.expect(200)["total"], 2);
+
+        // Each is counted once, however often it goes to and fro.
+        finish(&server, &left).await;
+        assert_eq!(blocked_by(&server, &one).await, Value::Null);
+        finish(&server, &other).await;
+        assert_eq!(blocked_by(&server, &two).await, Value::Null);
+        for id in [&one, &two] {
+            assert_eq!(server.claim("s", &orchestrator, json!({})).await["id"], id.as_str());
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_works_already_is_not_stopped_by_a_blocker_that_leaves_done() {
+    let server = Server::start(&[]);
+    let orchestrator = server.orchestrator("s").await;
+    let blocker = parked(&server).await;
+    let id = server.task("s", json!({ "blocked_by": blocker })).await;
+    finish(&server, &blocker).await;
+    let claimed = server.claim("s", &orchestrator, json!({ "fenced": true })).await;
+    assert_eq!(claimed["id"], id.as_str());
+    let body = json!({ "queue": "backlog", "reason": "it is not done" });
+    server.act(&blocker, "force-queue", body).await.expect(200);
+    let body = json!({ "claim_token": claimed["claim_token"] });
+    server.act(&id, "renew", body.clone()).await.expect(200);
+    assert_eq!(server.read(&id).await["queue"], "claimed");
+    // Given back, it waits as any other does.
+    server.act(&id, "release", body).await.expect(200);
+    server.try_claim("s", &orchestrator, json!({})).await.expect(404);
+    finish(&server, &blocker).await;
+    assert_eq!(server.claim("s", &orchestrator, json!({})).await["id"], id.as_str());
+}

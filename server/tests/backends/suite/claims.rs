@@ -12,8 +12,8 @@ use octopoid_core::{
 };
 
 use super::{
-    LONG, count, evidence, fail, free, history, judge, kinds, landing, machine, refused, release, reviewing, submit,
-    take, titled, usage, work,
+    LONG, count, evidence, fail, free, history, hold, judge, kinds, landing, machine, refused, release, reviewing,
+    submit, take, titled, usage, work,
 };
 
 pub(super) async fn the_most_urgent_task_is_claimed_first_then_the_oldest(b: &dyn Backend) {
@@ -383,4 +383,39 @@ pub(super) async fn own_claims_come_with_their_tokens(b: &dyn Backend) {
     b.apply(&own.task.id, release(&own.token)).await.unwrap();
     let left = b.claimed(&machine()).await.unwrap();
     assert_eq!(left.iter().map(|t| &t.id).collect::<Vec<_>>(), [&foreign.task.id]);
+}
+
+/// PostgreSQL keeps no NUL characters in its texts; what a program printed may have some.
+pub(super) async fn a_nul_character_from_an_agent_breaks_nothing(b: &dyn Backend) {
+    let id = b.create(titled("t")).await.unwrap().id;
+    let claim = take(b, work(LONG)).await;
+    let note = Command::Progress {
+        token: claim.token.clone(),
+        note: "half\0way".into(),
+    };
+    b.apply(&id, note).await.unwrap();
+    let submit = Command::Submit {
+        token: claim.token,
+        evidence: Box::new(Evidence {
+            summary: Some("did\0it".into()),
+            tail: Some("\0\0".into()),
+            ..evidence("h1")
+        }),
+        usage: usage(),
+        checks_required: false,
+    };
+    b.apply(&id, submit).await.unwrap();
+    b.apply(&id, hold("not\0now")).await.unwrap();
+    let task = b.task(&id).await.unwrap();
+    assert_eq!(
+        (
+            task.queue.as_str(),
+            task.execution_notes.as_deref(),
+            task.hold.as_deref()
+        ),
+        ("provisional", Some("did\u{fffd}it"), Some("not\u{fffd}now"))
+    );
+    assert_eq!(b.attempts(&id).await.unwrap().len(), 1);
+    let events = history(b, &id).await;
+    assert_eq!(kinds(&events), ["created", "claimed", "progress", "submitted", "held"]);
 }
