@@ -235,8 +235,14 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  octopoid doctor")]
     Doctor,
     /// Send what waits for the server, refresh the copy, and tell what was dropped and why.
-    #[command(after_help = "Example:\n  octopoid sync")]
-    Sync,
+    #[command(
+        after_help = "Examples:\n  octopoid sync\n  octopoid sync --forget    # after you have read what was dropped"
+    )]
+    Sync {
+        /// Forget what was dropped, once it is told.
+        #[arg(long)]
+        forget: bool,
+    },
     /// Serve this queue, or a new one, to many machines over HTTP.
     #[command(
         after_help = "Examples:\n  octopoid serve --default-scope default\n  octopoid serve --listen 0.0.0.0:8787 --database postgres://octopoid@db/octopoid --admin-token SECRET"

@@ -21,9 +21,12 @@ pub(crate) async fn serve(config: octopoid_server::Config) -> Result<u8, Error> 
     octopoid_server::run(config).await.map(|()| 0)
 }
 
-pub(crate) async fn sync(global: &Global, output: &Output) -> Result<u8, Error> {
+pub(crate) async fn sync(forget: bool, global: &Global, output: &Output) -> Result<u8, Error> {
     let octopoid = open(global)?;
     let synced = octopoid.sync().await?;
+    if forget {
+        octopoid.forget_dropped().await?;
+    }
     output.json(&synced)?;
     if output.is_json() {
         return Ok(0);

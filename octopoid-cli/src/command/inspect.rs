@@ -160,6 +160,7 @@ pub(crate) async fn worktrees(clean: bool, dry_run: bool, global: &Global, outpu
             (Some(Kept::Unfinished), _) => "stays: its task is not finished".to_owned(),
             (Some(Kept::InUse), _) => "stays: somebody works in it".to_owned(),
             (Some(Kept::Recent), _) => "stays: its task ended a short time ago".to_owned(),
+            (Some(Kept::MovedAside), _) => "stays: it stood in the way; look through it and remove it".to_owned(),
             (Some(Kept::Foreign), _) => "stays: it belongs to no task".to_owned(),
         };
         let queue = state.queue.as_deref().unwrap_or("no task");

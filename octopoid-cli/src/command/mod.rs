@@ -56,7 +56,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<u8, Error> {
         Command::Config(config) => settings::config(&config, global, output),
         Command::Report(args) => attempt::report(args, output),
         Command::Doctor => narrow(doctor::run(global, output)),
-        Command::Sync => narrow(fleet::sync(global, output)),
+        Command::Sync { forget } => narrow(fleet::sync(forget, global, output)),
         Command::Serve(config) => wide(fleet::serve(*config)),
         Command::Key(key) => narrow(admin::key(key, global, output)),
         Command::Export { out, place } => narrow(admin::export(out, place, global, output)),

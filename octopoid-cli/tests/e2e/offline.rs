@@ -201,6 +201,12 @@ fn what_the_server_refuses_is_dropped_told_and_kept() {
     a.run(&["status"]).ok().says("1 were dropped");
     a.expect_queue(&id, "done");
     assert_eq!(b.queue(&other), "incoming", "the request behind it arrived");
+    assert_eq!(
+        a.json(&["sync", "--forget"])["dropped"],
+        synced["dropped"],
+        "told once more"
+    );
+    assert_eq!(a.json(&["sync"])["dropped"], json!([]));
     done_once(&fleet.server.story(&id));
 }
 

@@ -88,6 +88,10 @@ pub trait Backend: Send + Sync + fmt::Debug {
     fn reach(&self) -> Reach {
         Reach::Local
     }
+    /// Forgets the requests that the server refused, once a person has seen them; gives how many these were.
+    async fn forget_dropped(&self) -> Result<usize> {
+        Ok(0)
+    }
     /// Sends what waits in the outbox and refreshes the cache.
     async fn sync(&self) -> Result<Synced> {
         Ok(Synced::default())

@@ -92,9 +92,15 @@ impl Repo {
             if path.exists() && worktree.validate().is_ok() && is_complete(path) {
                 return self.set_right(path, want, keep_as);
             }
-            // A crash in the middle of making it: nobody has worked in it, and its files are not all there.
+            // A crash in the middle of making it: nobody has worked in it, and its files are not all there. One on a branch is kept
+            // all the same: the mark of a complete one may be what a power cut took.
             if path.exists() {
-                move_aside(path)?;
+                match want {
+                    Checkout::Commit(_) if worktree.validate().is_ok() => {
+                        fs::remove_dir_all(path).map_err(|e| Error::io("remove the half-made", path, e))?;
+                    }
+                    _ => move_aside(path)?,
+                }
             }
             prune(&worktree, path)?;
             standing = Standing::Repaired;

@@ -264,6 +264,13 @@ impl Outbox {
         Ok(())
     }
 
+    /// A person has seen what the server refused.
+    pub(super) fn forget_dropped(&self) -> Result<usize> {
+        self.connection()
+            .execute("DELETE FROM outbox WHERE state = 'dropped'", [])
+            .map_err(|e| self.fail(e))
+    }
+
     /// Since when the server has not been reached; null when it was reached last time.
     pub(super) fn offline_since(&self) -> Result<Option<Timestamp>> {
         let since: Option<String> = self

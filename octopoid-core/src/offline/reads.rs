@@ -231,6 +231,10 @@ impl Backend for Offline {
         self.reached()
     }
 
+    async fn forget_dropped(&self) -> Result<usize> {
+        self.outbox.forget_dropped()
+    }
+
     async fn sync(&self) -> Result<Synced> {
         self.synchronise().await
     }

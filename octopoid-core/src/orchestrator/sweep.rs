@@ -1,6 +1,9 @@
 //! Worktrees that nobody needs any more, and questions about a task's work in the repository.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde::Serialize;
 
@@ -32,6 +35,8 @@ pub enum Kept {
     Recent,
     /// It is not one that Octopoid made.
     Foreign,
+    /// It stood where a worktree had to be. Nobody knows what is in it: look through it, and remove it.
+    MovedAside,
 }
 
 /// One worktree.
@@ -57,17 +62,31 @@ async fn states(backend: &dyn Backend, repo: &Repo, paths: &Paths, young: bool) 
     let (folder, reader) = (paths.worktrees(), repo.clone());
     let found = blocking(move || {
         let places = reader.worktrees_in(&folder)?;
-        Ok(places
+        let unknown = unknown_in(&folder, &places)?;
+        let known = places
             .into_iter()
             .map(|path| {
                 let branch = reader.branch_of(&path).ok().flatten();
                 let dirty = path.exists() && !reader.is_clean(&path).unwrap_or(false);
                 (path, branch, dirty)
             })
-            .collect::<Vec<_>>())
+            .collect::<Vec<_>>();
+        Ok((known, unknown))
     })
     .await?;
-    let mut states = Vec::new();
+    let (found, unknown) = found;
+    let mut states: Vec<WorktreeState> = unknown
+        .into_iter()
+        .map(|path| WorktreeState {
+            path,
+            task_id: None,
+            queue: None,
+            branch: None,
+            dirty: false,
+            kept: Some(Kept::MovedAside),
+            removed: false,
+        })
+        .collect();
     for (path, branch, dirty) in found {
         let name = path
             .file_name()
@@ -99,6 +118,25 @@ async fn states(backend: &dyn Backend, repo: &Repo, paths: &Paths, young: bool) 
         });
     }
     Ok(states)
+}
+
+/// Folders beside the worktrees that git does not know.
+fn unknown_in(folder: &Path, known: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(Error::io("read", folder, e)),
+    };
+    let mut unknown = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|e| Error::io("read", folder, e))?.path();
+        let is_known = known.iter().any(|k| k.file_name() == path.file_name());
+        if !is_known && path.is_dir() {
+            unknown.push(path);
+        }
+    }
+    unknown.sort();
+    Ok(unknown)
 }
 
 fn why_kept(task: &Task, is_checkout: bool, young: bool, backend: &dyn Backend) -> Option<Kept> {

@@ -116,6 +116,11 @@ impl Octopoid {
         self.backend.sync().await
     }
 
+    /// Forgets the requests that the server refused, once a person has seen them; gives how many these were.
+    pub async fn forget_dropped(&self) -> Result<usize> {
+        self.backend.forget_dropped().await
+    }
+
     /// Asks the server whether it is well and lets us in: its address, and how long it took. None where there is no server.
     #[cfg(feature = "client")]
     pub async fn ask_server(&self) -> Option<Result<(String, std::time::Duration)>> {

@@ -312,6 +312,9 @@ pub(super) fn hook(mut d: Draft<'_>, name: &str, status: &str, evidence: Option<
             None,
         )
     };
+    if !matches!(status, "passed" | "failed") {
+        return Err(invalid("status must be passed or failed".to_owned()));
+    }
     let text = task.annotations.hooks.as_deref().ok_or_else(unknown)?;
     let mut hooks: Vec<Value> = serde_json::from_str(text)
         .map_err(|_| invalid(format!("the hooks of task {} are not a JSON array", task.id)))?;
