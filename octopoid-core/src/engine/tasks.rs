@@ -5,7 +5,7 @@ use crate::{
     error::{Error, ErrorCode, Result},
     id::{TaskId, new_task_id},
     lifecycle,
-    model::{Attempt, CreateTask, Event, Message, Review, Role, Task, TaskFilter, TaskPage},
+    model::{Attempt, CreateTask, Event, Message, RecordKind, Review, Role, Task, TaskFilter, TaskPage},
     store::{Footprint, Snapshot},
 };
 
@@ -40,6 +40,7 @@ impl Engine {
     pub async fn create_or_find(&self, mut request: CreateTask) -> Result<(Task, bool)> {
         each_once(&mut request.blocked_by);
         self.check_role(request.role.as_ref())?;
+        self.take_branch_of_project(&mut request).await?;
         let flow = request.flow.clone().unwrap_or_else(|| {
             if request.project_id.is_some() {
                 "project".to_owned()
@@ -73,6 +74,22 @@ impl Engine {
                 result => return result,
             }
         }
+    }
+
+    /// Tasks of a project share its branch.
+    async fn take_branch_of_project(&self, request: &mut CreateTask) -> Result<()> {
+        let Some(project) = &request.project_id else {
+            return Ok(());
+        };
+        let (scope, id) = (self.rules.scope.as_str(), project.as_str());
+        let found = self.store.records(Some(scope), RecordKind::Project, Some(id)).await?;
+        let Some(record) = found.into_iter().next() else {
+            return Err(Error::invalid(format!("project {project} does not exist")));
+        };
+        if let Some(branch) = record.body["branch"].as_str().filter(|b| !b.is_empty()) {
+            request.branch = Some(branch.to_owned());
+        }
+        Ok(())
     }
 
     async fn create_as(
@@ -172,6 +189,7 @@ impl Engine {
             if request.id.is_none() {
                 request.id = Some(new_task_id(&*self.entropy)?);
             }
+            self.take_branch_of_project(request).await?;
         }
         let ids: Vec<TaskId> = requests.iter().filter_map(|r| r.id.clone()).collect();
         if let Some(twice) = ids.iter().enumerate().find(|(i, id)| ids[..*i].contains(id)) {

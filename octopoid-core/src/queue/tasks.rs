@@ -138,6 +138,12 @@ impl Tasks<'_> {
     }
     /// Takes the most urgent task that fits, or none.
     pub async fn claim(&self, take: Take) -> Result<Option<Claim>> {
+        if take.queue.kind().is_terminal() {
+            return Err(Error::invalid(format!(
+                "queue {} is an end; nothing is claimed from it",
+                take.queue
+            )));
+        }
         let until = tokio::time::Instant::now() + take.wait;
         let mut changes = self.0.changes();
         loop {

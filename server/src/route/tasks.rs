@@ -164,22 +164,9 @@ fn named(answer: Answer, ignored: &[impl AsRef<str>]) -> Answer {
 }
 
 /// The request for a task, with the branch of its project.
-async fn request(call: &Call, fields: &Fields) -> Result<CreateTask> {
+fn request(call: &Call, fields: &Fields) -> Result<CreateTask> {
     let mut request = wire::create_task(fields, call.wants_full())?;
-    let scope = call.scope()?;
-    if let Some(project) = &request.project_id {
-        let row = call
-            .state
-            .registry
-            .project(&scope, project.as_str())
-            .await
-            .map_err(|e| match e.code() {
-                ErrorCode::NotFound => Error::invalid(format!("project {project} does not exist")),
-                _ => e,
-            })?;
-        if let Some(branch) = row["branch"].as_str().filter(|b| !b.is_empty()) {
-            request.branch = Some(branch.to_owned());
-        }
+    if request.project_id.is_some() {
         // A project's flow is the client's business here, unless the task names one.
         request.flow.get_or_insert_with(|| "default".to_owned());
     }
@@ -196,7 +183,7 @@ fn at_fault(error: Error) -> Problem {
 
 async fn create(call: Call) -> Reply {
     let engine = call.engine().await?;
-    let mut request = request(&call, &call.fields).await?;
+    let mut request = request(&call, &call.fields)?;
     if request.idempotency_key.is_none() {
         request.idempotency_key = call.idempotency_key()?;
     }
@@ -261,7 +248,7 @@ async fn batch(call: Call) -> Reply {
             )
             .into());
         }
-        let request = request(&call, &fields).await.map_err(place)?;
+        let request = request(&call, &fields).map_err(place)?;
         check_queue(&engine, &request).map_err(place)?;
         requests.push(request);
     }
