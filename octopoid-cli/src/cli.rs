@@ -1,6 +1,8 @@
 //! What can be typed, with help and examples.
 
 mod place;
+mod records;
+mod settings;
 
 use std::path::PathBuf;
 
@@ -11,6 +13,8 @@ use octopoid_core::{
 };
 
 pub(crate) use place::{Key, Place};
+pub(crate) use records::{Draft, Project, ProjectFields};
+pub(crate) use settings::{Config, Flow};
 
 /// Gives tasks to coding agents, checks and reviews what they do, and merges it.
 #[derive(Debug, Parser)]
@@ -254,6 +258,12 @@ pub(crate) enum Command {
         after_help = "Examples:\n  octopoid key create --scope web --name vm-001 --server https://octopoid.example.org\n  octopoid key list --database sqlite:octopoid.db"
     )]
     Key(Key),
+    /// Several tasks on one branch.
+    #[command(subcommand)]
+    Project(Project),
+    /// Ideas that are no tasks yet.
+    #[command(subcommand)]
+    Draft(Draft),
     /// Write every task, attempt and event as lines of JSON.
     #[command(after_help = "Example:\n  octopoid export --out backup.jsonl")]
     Export {
@@ -453,32 +463,6 @@ pub(crate) struct Start {
     /// Agents at work at the same time.
     #[arg(long, value_name = "N")]
     pub(crate) max_agents: Option<usize>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Flow {
-    /// List the flows.
-    List,
-    /// Print exactly what a flow does.
-    Show {
-        /// The flow.
-        name: String,
-    },
-    /// Check flows.
-    Validate {
-        /// Only this one.
-        name: Option<String>,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Config {
-    /// Print the effective settings.
-    Show {
-        /// With the place that each value comes from.
-        #[arg(long)]
-        origin: bool,
-    },
 }
 
 #[derive(Debug, Args)]

@@ -6,6 +6,7 @@ mod doctor;
 mod fleet;
 mod init;
 mod inspect;
+mod records;
 mod service;
 mod settings;
 mod status;
@@ -59,6 +60,8 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<u8, Error> {
         Command::Sync { forget } => narrow(fleet::sync(forget, global, output)),
         Command::Serve(config) => wide(fleet::serve(*config)),
         Command::Key(key) => narrow(admin::key(key, global, output)),
+        Command::Project(command) => narrow(records::project(command, global, output)),
+        Command::Draft(command) => narrow(records::draft(command, global, output)),
         Command::Export { out, place } => narrow(admin::export(out, place, global, output)),
         Command::Import { file, dry_run, place } => narrow(admin::import(file, dry_run, place, global, output)),
         Command::Migrate { from, dry_run } => narrow(fleet::migrate(from, dry_run, global, output)),

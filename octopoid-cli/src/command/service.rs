@@ -190,9 +190,7 @@ fn start_daemon(args: &cli::Start, global: &Global, output: &Output) -> Result<u
             .map_err(|e| Error::io("write", &log, e))
     };
     let begun_at = open_log()?.metadata().map(|m| m.len()).unwrap_or(0);
-    let program = std::env::current_exe()
-        .map_err(|e| Error::new(ErrorCode::Internal, format!("this program cannot be found: {e}")))?;
-    let mut command = Command::new(program);
+    let mut command = Command::new(octopoid_core::agent::octopoid_program()?);
     command.arg("-v").arg("-C").arg(&root).arg("start");
     if let Some(seconds) = args.tick_interval {
         command.args(["--tick-interval", &seconds.to_string()]);

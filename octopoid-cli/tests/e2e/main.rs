@@ -27,6 +27,7 @@ mod machines;
 mod moving;
 mod offline;
 mod older;
+mod records;
 mod remote;
 mod safety;
 mod sharing;

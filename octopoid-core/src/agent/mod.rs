@@ -81,8 +81,10 @@ pub fn adapter(blueprint: &Blueprint, root: &std::path::Path) -> Result<Box<dyn 
 /// The `octopoid` program itself: the running one where it is that, else the one on the PATH.
 pub fn octopoid_program() -> Result<String> {
     let named = |p: &PathBuf| p.file_stem().is_some_and(|s| s == "octopoid");
-    let running = std::env::current_exe().ok().filter(named);
-    running
+    // Inside another program, as the packages of other languages run it, that program says what starts the command.
+    let told = std::env::var_os("OCTOPOID_PROGRAM").map(PathBuf::from);
+    told.filter(|p| p.is_file())
+        .or_else(|| std::env::current_exe().ok().filter(named))
         .or_else(|| which::which("octopoid").ok())
         .map(|p| p.display().to_string())
         .ok_or_else(|| {

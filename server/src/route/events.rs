@@ -20,6 +20,8 @@ const CHUNK: u32 = 200;
 const MAX_WAIT: u32 = 60;
 /// How long a quiet stream goes without a sign of life.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How often a waiting reader looks without being woken up.
+const LOOK: Duration = Duration::from_secs(1);
 
 routes! {
     GET "/api/v1/events" events, "Changes after a cursor; with Accept: text/event-stream a stream of them", query "scope after:integer wait_seconds:integer task_id limit:integer" => &[(200, "Events")];
@@ -60,7 +62,8 @@ async fn events(call: Call) -> Reply {
         tokio::select! {
             _ = changes.changed() => {}
             _ = stopping.changed() => {}
-            () = tokio::time::sleep_until(until) => {}
+            // Other processes that write to the same file wake nobody up here.
+            () = tokio::time::sleep_until(until.min(tokio::time::Instant::now() + LOOK)) => {}
         }
     }
 }
