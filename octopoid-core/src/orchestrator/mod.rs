@@ -230,6 +230,8 @@ impl Orchestrator {
     /// Runs until it is told to stop; with `once`, also until nothing is left to do.
     pub async fn run(self, once: bool, stop: watch::Receiver<Stop>) -> Result<Ended> {
         let _lock = self.lock;
+        // Whoever wants the notices has taken them; nobody else is to fill the memory with them.
+        drop(self.inbox);
         Daemon::new(self.cx, once).run(stop).await
     }
 
