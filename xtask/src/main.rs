@@ -32,6 +32,7 @@ const HELP: &str = "usage: cargo xtask COMMAND
   ci      the same
   tools   only install what the tests need
   bench   measure, as ratios in one run
+  packages  the part of `test` that builds, installs and tests the packages of Python and Node
   dist    build everything that is given away into target/dist, and install and use each of it
   chaos   kill daemons, break connections and restart databases, for longer than `test` does";
 
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         "bench" => bench(),
         "chaos" => chaos(),
         "dist" => packages::dist(),
+        "packages" => tools().and_then(|()| packages::test()),
         _ => Err(HELP.to_owned()),
     };
     match outcome {
