@@ -216,7 +216,7 @@ impl Tasks<'_> {
     pub async fn attempts(&self, id: &TaskId) -> Result<Vec<Attempt>> {
         self.0.attempts(id).await
     }
-    /// Accepts the commit that is handed in; an orchestrator merges it.
+    /// A person's yes: the commit that is handed in is merged by an orchestrator; work on a client's word is done.
     pub async fn approve(&self, id: &TaskId, by: &str) -> Result<Task> {
         self.0.apply(id, Command::Approve { by: by.to_owned() }).await
     }

@@ -162,6 +162,8 @@ pub(super) fn apply(facts: &Facts<'_>, command: &Command, now: Timestamp) -> Res
                 }),
             )
         }
+        // Work on a client's word names no commit that could be approved and merged: a yes is the end of it.
+        Command::Approve { by } if task.head_sha.is_none() => external::accept(d, by, None)?,
         Command::Approve { by } => {
             guard::not_landing(task)?;
             if task.awaiting.as_deref() == Some(actor::ENGINE) {
