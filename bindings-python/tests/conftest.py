@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -18,6 +19,10 @@ import pytest
 from octopoid import Octopoid
 
 START_SECONDS = 30
+
+# A shell that runs this in the background has Ctrl-C ignored, and programs inherit that; the tests mean the ordinary case.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def command() -> list[str]:
