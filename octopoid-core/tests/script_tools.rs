@@ -36,6 +36,11 @@ fn a_worktree_from_its_beginning_to_its_end() {
     assert_eq!(listed[1].head.as_deref(), Some(sha.as_str()));
 
     fs::write(path.join("b.txt"), "not committed").unwrap();
+    fs::create_dir_all(path.join("sub")).unwrap();
+    for place in [path.join("b.txt"), path.join("sub")] {
+        assert!(tools::remove_worktree(&place).is_err(), "only worktrees are removed");
+        assert!(place.exists());
+    }
     tools::remove_worktree(&path).unwrap();
     assert!(!path.exists());
     let kept = Command::new("git")

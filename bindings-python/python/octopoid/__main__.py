@@ -25,6 +25,10 @@ def make_findable() -> None:
     import shutil
     import sysconfig
 
+    script = os.path.join(sysconfig.get_path("scripts"), "octopoid")
+    if os.path.isfile(script):
+        # This very version, not one that happens to come first on the PATH.
+        os.environ.setdefault("OCTOPOID_PROGRAM", script)
     if shutil.which("octopoid") is None:
         scripts = sysconfig.get_path("scripts")
         os.environ["PATH"] = os.pathsep.join(filter(None, [os.environ.get("PATH"), scripts]))

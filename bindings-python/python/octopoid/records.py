@@ -48,7 +48,9 @@ class Record(dict[str, Any]):
         return [*super().__dir__(), *(name for name in self if name.isidentifier())]
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({super().__repr__()})"
+        # What opens something is not for logs.
+        shown = {name: "..." if name in ("claim_token", "api_key") and value else value for name, value in self.items()}
+        return f"{type(self).__name__}({shown!r})"
 
 
 class Task(Record):

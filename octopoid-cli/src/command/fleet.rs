@@ -24,13 +24,7 @@ pub(crate) async fn serve(config: octopoid_server::Config) -> Result<u8, Error> 
 pub(crate) async fn sync(forget: bool, global: &Global, output: &Output) -> Result<u8, Error> {
     let octopoid = open(global)?;
     let synced = octopoid.sync().await?;
-    if forget {
-        octopoid.forget_dropped().await?;
-    }
     output.json(&synced)?;
-    if output.is_json() {
-        return Ok(0);
-    }
     output.text(&format!(
         "{} {} delivered, {} waiting, {} tasks refreshed",
         output.paint(Tone::Good, "✓"),
@@ -47,6 +41,10 @@ pub(crate) async fn sync(forget: bool, global: &Global, output: &Output) -> Resu
             dropped.at,
             dropped.reason
         ))?;
+    }
+    // Only after it was told.
+    if forget {
+        octopoid.forget_dropped().await?;
     }
     Ok(0)
 }

@@ -98,7 +98,8 @@ impl Http {
         Ok(Self {
             client,
             url,
-            key,
+            // Keys that are read from files end with a line break.
+            key: key.map(|k| k.trim().to_owned()).filter(|k| !k.is_empty()),
             scope,
             timeout,
         })

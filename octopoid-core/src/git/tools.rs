@@ -84,6 +84,14 @@ pub fn remove_worktree(path: &Path) -> Result<()> {
         ))
         .with_hint("`list_worktrees` shows the linked ones"));
     }
+    let linked = all(&repo.open()?)?;
+    if !linked
+        .iter()
+        .any(|w| w.path().canonicalize().is_ok_and(|known| known == path))
+    {
+        return Err(Error::not_found("linked worktree", path.display())
+            .with_hint("`list_worktrees` shows those of a repository; nothing was changed"));
+    }
     let name = path
         .file_name()
         .map(|n| n.to_string_lossy().into_owned())

@@ -237,7 +237,12 @@ impl Offline {
         let added = self
             .outbox
             .add(&key, &id, &Request::Create(Box::new(request.clone())), Self::now())?;
-        let copied = self.cache.create(request).await;
+        // The copy knows no projects; the server looks at it when the request arrives.
+        let shown = CreateTask {
+            project_id: None,
+            ..request
+        };
+        let copied = self.cache.create(shown).await;
         // An earlier request under the same key was promised and stays.
         if added { self.settle(&key, copied) } else { copied }
     }

@@ -5,6 +5,9 @@ use std::{
     sync::Arc,
 };
 
+#[cfg(feature = "client")]
+use sha2::{Digest as _, Sha256};
+
 use super::{Octopoid, Place};
 use crate::{
     backend::Backend,
@@ -106,7 +109,7 @@ impl Octopoid {
         let backend: Arc<dyn Backend> = match &self.place {
             Place::Local(registry) => Arc::new(registry.with_rules(rules)),
             #[cfg(feature = "client")]
-            Place::Remote(_, address) => Arc::new(offline(&paths, address, rules)?),
+            Place::Remote(_, address) => Arc::new(offline_elsewhere(&paths, &settings, address, rules)?),
         };
         Ok(Self {
             backend,
@@ -127,6 +130,23 @@ impl Octopoid {
 fn offline(paths: &Paths, address: &Address, rules: Rules) -> Result<Offline> {
     let client = Client::new(address.clone(), rules.clone())?;
     Offline::new(client, rules, &paths.cache_db(), &paths.outbox_db())
+}
+
+/// The same for a queue that need not be the project's own: what waits for one server is never sent to another.
+#[cfg(feature = "client")]
+fn offline_elsewhere(paths: &Paths, settings: &Settings, address: &Address, rules: Rules) -> Result<Offline> {
+    let own = config::load_or_plain(paths, &config::process_env)?.config;
+    let is_own = settings.config.mode == Mode::Remote
+        && own.server.url.as_deref().map(|u| u.trim_end_matches('/')) == Some(address.url.trim_end_matches('/'))
+        && Some(&own.scope) == address.scope.as_ref();
+    if is_own {
+        return offline(paths, address, rules);
+    }
+    let scope = address.scope.as_ref().map_or("", |s| s.as_str());
+    let name = crate::id::to_hex(&Sha256::digest(format!("{}\0{scope}", address.url)))[..16].to_owned();
+    let client = Client::new(address.clone(), rules.clone())?;
+    let file = |kind: &str| paths.runtime().join(format!("{kind}-{name}.db"));
+    Offline::new(client, rules, &file("cache"), &file("outbox"))
 }
 
 /// What the engine has to know of the project at `root`.

@@ -30,7 +30,7 @@ def create(
         description=description,
         action_data=action_data,
         action_type=action_type,
-        proposed_by=proposed_by,
+        proposed_by=proposed_by or "api",
         expires_at=expires_at,
         **more,
     )
