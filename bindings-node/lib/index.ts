@@ -25,7 +25,7 @@ export type { DiffStat, WorktreeInfo } from './git.js';
 export type { Numbered } from './page.js';
 export type { TaskFile } from './queue.js';
 export type { Actions, Drafts, Flows, Messages, Orchestrators, Projects } from './records.js';
-export type { AssignedTask, Assignment, Feedback, Outcome, Role, Signal } from './role.js';
+export type { Assignment, Outcome, Role, Signal } from './role.js';
 export type { Tasks } from './tasks.js';
 export type { AbortSignalLike, CallOptions } from './transport.js';
 export type {

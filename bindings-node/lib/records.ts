@@ -9,6 +9,7 @@ import type {
   CreateDraftRequest,
   CreateMessageRequest,
   CreateProjectRequest,
+  CreateTaskRequest,
   Draft,
   Flow,
   Message,
@@ -106,6 +107,21 @@ export class Drafts extends Namespace {
   ): Promise<Page<Draft>> {
     const answer = await this.transport.send('GET', DRAFTS, { query: fields(filters, 'the filters'), options });
     return paged(answer, answer.drafts);
+  }
+
+  /**
+   * Makes a draft a task and links the two; title and content are the draft's own unless the request has others. Twice gives the same
+   * task.
+   */
+  async promote(id: number | string, request?: CreateTaskRequest, options?: CallOptions): Promise<Task> {
+    const draft: Draft = await this.transport.send('GET', draftPath(id), { options });
+    if (draft.linked_task_id) {
+      return this.transport.send('GET', `/api/v1/tasks/${segment(draft.linked_task_id, 'the id of a task')}`, { options });
+    }
+    const body = { title: draft.title, content: draft.content ?? undefined, ...fields(request, 'the task') };
+    const task: Task = await this.transport.send('POST', '/api/v1/tasks', { body, options: { idempotencyKey: `draft-${draft.id}`, ...options } });
+    await this.transport.send('PATCH', draftPath(id), { body: { linked_task_id: task.id, status: 'complete' }, options });
+    return task;
   }
 
   /** Writes fields of a draft. */

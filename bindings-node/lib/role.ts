@@ -4,33 +4,8 @@ import { Run } from '../native.js';
 import { AbortError, OctopoidArgumentError, fromNative } from './errors.js';
 import { describe } from './fields.js';
 import type { AbortSignalLike } from './transport.js';
-import type { Attempt } from './types.js';
-
-/** What was said about a task so far: a rejection, a failed check, an answer. */
-export interface Feedback {
-  id: number;
-  uid: string;
-  task_id: string;
-  from: string;
-  to?: string;
-  parent?: string;
-  /** `rejection`, `check_failure`, `question`, `failure`, `conflict`, `comment`. */
-  type: string;
-  content: string;
-  at: string;
-}
-
-/** The task of an assignment, as it was when it was claimed. */
-export interface AssignedTask {
-  id: string;
-  title: string;
-  content: string;
-  queue: string;
-  role: string;
-  priority: string;
-  branch: string;
-  [more: string]: unknown;
-}
+import type { Message } from './rows.js';
+import type { Attempt, Task } from './types.js';
 
 /** The global `AbortSignal` where its type is known. */
 export type Signal = typeof globalThis extends { AbortSignal: { prototype: infer S } } ? S : AbortSignalLike;
@@ -38,13 +13,13 @@ export type Signal = typeof globalThis extends { AbortSignal: { prototype: infer
 /** One claimed task in the hands of a role. */
 export interface Assignment {
   /** The task as it was when it was claimed. */
-  readonly task: AssignedTask;
+  readonly task: Task;
   /** Path of the checkout: on `agent/<id>` for work, exactly at `headSha` for a review. */
   readonly worktree: string;
   /** The attempt; `attempt.number` counts from 1. */
   readonly attempt: Attempt;
   /** Rejections, failures and answers so far, oldest first. */
-  readonly feedback: Feedback[];
+  readonly feedback: Message[];
   /** Whether a commit is to be judged. */
   readonly isReview: boolean;
   /** Commit on which the work stands. */

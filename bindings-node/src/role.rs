@@ -15,7 +15,10 @@ use napi::{
     threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode, UnknownReturnValue},
 };
 use napi_derive::napi;
-use octopoid_core::role::{Assignment, Outcome, Role, RoleError};
+use octopoid_core::{
+    role::{Assignment, Outcome, Role, RoleError},
+    wire,
+};
 use serde_json::{Value, json};
 
 use crate::answer::failed;
@@ -105,11 +108,13 @@ impl Drop for Watcher<'_> {
 }
 
 fn facts(cx: &Assignment) -> String {
+    let scope = cx.task.scope.as_str();
+    let feedback: Vec<Value> = cx.feedback.iter().map(|m| wire::message(m, scope)).collect();
     json!({
-        "task": cx.task,
+        "task": wire::task_row(&cx.task, &[]),
         "worktree": cx.worktree,
         "attempt": cx.attempt,
-        "feedback": cx.feedback,
+        "feedback": feedback,
         "isReview": cx.is_review(),
         "baseSha": cx.base_sha,
         "headSha": cx.head_sha,

@@ -34,6 +34,16 @@ for (const place of ['a server', 'a folder']) {
       await assert.rejects(octopoid.projects.create({ id: 'auth', title: 'Again' }), { code: 'already_exists' });
     });
 
+    it('makes a draft a task once', async () => {
+      const draft = await octopoid.drafts.create({ title: 'A dark theme?', author: 'ann' });
+      const task = await octopoid.drafts.promote(draft.id, { priority: 'P1' });
+      assert.deepEqual([task.title, task.priority], ['A dark theme?', 'P1']);
+      await octopoid.drafts.update(draft.id, { title: 'Dark' });
+      assert.equal((await octopoid.drafts.promote(draft.id)).id, task.id);
+      await octopoid.drafts.delete(draft.id);
+      await octopoid.tasks.delete(task.id);
+    });
+
     it('keeps drafts', async () => {
       const draft = await octopoid.drafts.create({ title: 'Dark mode', author: 'ann', tags: ['ui'] });
       assert.deepEqual(JSON.parse(draft.tags), ['ui']);

@@ -125,3 +125,14 @@ def test_history_and_status(client: Octopoid) -> None:
     health = client.status.health()
     assert health == {**client.system.health_check(), "timestamp": health.timestamp}
     assert (health.status, health.database, health.version) == ("healthy", "connected", "2.0.0")
+
+
+def test_an_action_needs_no_proposer(client: Octopoid) -> None:
+    assert client.actions.create("task", "t1", "Look at it").proposed_by == "api"
+
+
+def test_a_draft_is_promoted_once(client: Octopoid) -> None:
+    draft = client.drafts.create("A dark theme?", "ann")
+    task = client.drafts.promote(draft.id, priority="P1")
+    client.drafts.update(draft.id, title="Dark")
+    assert client.drafts.promote(draft.id).id == task.id

@@ -6,6 +6,7 @@ import copy
 import json
 import pickle
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -322,3 +323,29 @@ def test_a_folder_keeps_its_tasks(tmp_path: Path) -> None:
         task = client.tasks.create(title="Kept")
     with Octopoid.local(str(tmp_path / "new" / "queue")) as again:
         assert again.tasks.get(task.id) == task
+
+
+def test_what_opens_something_is_not_shown(client: Octopoid) -> None:
+    client.tasks.create(title="secret")
+    client.orchestrators.register("cl", "show")
+    task = client.tasks.claim("cl-show", "a")
+    assert task["claim_token"]
+    assert task["claim_token"] not in repr(task)
+
+
+def test_max_claimed_holds_for_claims_at_the_same_moment(client: Octopoid) -> None:
+    for n in range(8):
+        client.tasks.create(title=f"many {n}")
+    client.orchestrators.register("cl", "many")
+
+    def claim(n: int) -> object:
+        return client.tasks.claim("cl-many", f"a{n}", max_claimed=2, idempotency_key=f"many-{n}")
+
+    with ThreadPoolExecutor(8) as pool:
+        got = list(pool.map(claim, range(8)))
+    assert sum(bool(task) for task in got) == 2
+    assert {task.reason for task in got if not task} == {"at_capacity"}
+    first = next(n for n, task in enumerate(got) if task)
+    assert claim(first)["id"] == got[first]["id"], "the same key gives the same task, also at capacity"
+    client.orchestrators.set_status("cl-many", "maintenance")
+    assert claim(first)["id"] == got[first]["id"], "and in maintenance"

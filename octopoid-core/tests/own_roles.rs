@@ -6,7 +6,12 @@
     reason = "tests fail by panicking"
 )]
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use octopoid_core::{git::Repo, model::Attempt, prelude::*};
 
@@ -189,6 +194,59 @@ async fn a_cancelled_task_tells_its_role() {
         .unwrap()
         .unwrap();
     assert_eq!(octopoid.tasks().get(&id).await.unwrap().queue.as_str(), "cancelled");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_role_has_stopped_before_the_next_attempt_begins() {
+    static AT_WORK: AtomicUsize = AtomicUsize::new(0);
+    #[derive(Debug)]
+    struct Late;
+    #[async_trait]
+    impl Role for Late {
+        fn name(&self) -> &str {
+            "implement"
+        }
+        async fn run(&self, cx: &Assignment) -> Result<Outcome, RoleError> {
+            assert_eq!(AT_WORK.fetch_add(1, Ordering::SeqCst), 0, "two at once in one worktree");
+            cx.cancellation().wait_for(|stop| *stop).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            AT_WORK.fetch_sub(1, Ordering::SeqCst);
+            Ok(Outcome::done("too late"))
+        }
+    }
+    let folder = repository();
+    limited(folder.path(), "attempts: 2, wall_minutes: 0.005");
+    let octopoid = Octopoid::local(folder.path()).unwrap();
+    let id = created(&octopoid).await;
+    let built = Orchestrator::builder()
+        .octopoid(octopoid.clone())
+        .repo(folder.path())
+        .role(Late)
+        .build();
+    built.unwrap().run_once().await.unwrap();
+    let attempts = octopoid.tasks().attempts(&id).await.unwrap();
+    assert_eq!(attempts.len(), 2);
+    let said = serde_json::to_string(&attempts).unwrap();
+    assert_eq!(said.matches("timeout_wall").count(), 2, "{said}");
+    assert!(!said.contains("panicked"), "{said}");
+}
+
+#[test]
+fn no_key_is_printed_for_debugging() {
+    let key = format!("oct_{}", "a".repeat(64));
+    let connect = Octopoid::connect("http://ann:secret@127.0.0.1:1")
+        .api_key(&key)
+        .scope("s");
+    let shown = format!("{connect:?} {:?}", connect.clone().build().unwrap());
+    assert!(!shown.contains("aaaa") && !shown.contains("secret"), "{shown}");
+    let bad = Octopoid::connect("http://127.0.0.1:1")
+        .api_key("two\nlines")
+        .build()
+        .unwrap_err();
+    assert!(
+        !bad.to_string().contains("lines") && bad.to_string().contains("API key"),
+        "{bad}"
+    );
 }
 
 #[test]

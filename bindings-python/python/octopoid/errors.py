@@ -100,7 +100,7 @@ class OctopoidTimeoutError(OctopoidAPIError, TimeoutError):
 
 
 class OctopoidOfflineError(OctopoidAPIError, ConnectionError):
-    """The server cannot be reached. The request was not done."""
+    """No answer came. A server that cannot be reached did nothing; where the answer was lost, it may have done what was asked."""
 
     default_code = "offline"
 

@@ -1,6 +1,10 @@
 //! `octopoid project`, `draft`: what is kept beside the tasks.
 
-use octopoid_core::{Error, model::CreateTask};
+use octopoid_core::{
+    Error,
+    id::TaskId,
+    model::{CreateTask, Task},
+};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -144,6 +148,10 @@ pub(crate) async fn draft(command: Draft, global: &Global, output: &Output) -> R
         }
         Draft::Promote { id } => {
             let draft = drafts.get(id).await?;
+            if let Some(linked) = draft["linked_task_id"].as_str() {
+                let task = octopoid.tasks().get(&TaskId::parse(linked)?).await?;
+                return promoted(&task, output);
+            }
             let wanted = CreateTask {
                 title: draft["title"].as_str().map(str::to_owned),
                 content: draft["content"].as_str().map(str::to_owned),
@@ -155,9 +163,13 @@ pub(crate) async fn draft(command: Draft, global: &Global, output: &Output) -> R
             let task = octopoid.tasks().create(wanted).await?;
             let linked = json!({ "linked_task_id": task.id, "status": "complete" });
             drafts.update(id, linked).await?;
-            output.json(&task)?;
-            output.text(&format!("{}  {}", task.id, task.queue))?;
-            Ok(0)
+            promoted(&task, output)
         }
     }
+}
+
+fn promoted(task: &Task, output: &Output) -> Result<u8, Error> {
+    output.json(task)?;
+    output.text(&format!("{}  {}", task.id, task.queue))?;
+    Ok(0)
 }

@@ -360,3 +360,44 @@ fn answers_from_the_copy_say_so() {
         a.run(args).ok().says("offline");
     }
 }
+
+#[test]
+fn what_waits_for_one_server_is_never_sent_to_another() {
+    let (mut fleet, other) = (Fleet::new(&[], CHECK), Fleet::new(&[], CHECK));
+    let a = fleet.machine("a", WORKS, "");
+    a.enqueue(&["Seen"]);
+    fleet.server.kill();
+    let id = a.enqueue(&["Waits"]);
+    let elsewhere = [("OCTOPOID_SERVER_URL", other.server.url.as_str())];
+    for args in [&["sync"][..], &["list"]] {
+        a.run_with(args, &elsewhere)
+            .code(7)
+            .says("still wait here")
+            .says("octopoid sync");
+    }
+    let (_, page) = other.server.ask("GET", "/api/v1/tasks", None);
+    assert_eq!(page["total"], 0, "nothing arrived there: {page}");
+    fleet.server.restart();
+    assert_eq!(a.json(&["sync"])["delivered"], 1);
+    assert_eq!(a.queue(&id), "incoming");
+    // Nothing waits any more: the other server's queue is another queue, and the copy is not taken for it.
+    a.run_with(&["list"], &elsewhere).ok();
+    let listed = a.run_with(&["list", "--json"], &elsewhere).json();
+    assert_eq!(listed["total"], 0, "{listed}");
+}
+
+#[test]
+fn a_task_of_a_project_is_kept_for_the_server_too() {
+    let mut fleet = Fleet::new(&[], CHECK);
+    let a = fleet.machine("a", WORKS, "");
+    a.run(&["project", "create", "pager", "--title", "Pager"]).ok();
+    fleet.server.kill();
+    let id = a.enqueue(&["Offline", "--project", "pager"]);
+    fleet.server.restart();
+    assert_eq!(a.json(&["sync"])["delivered"], 1);
+    let task = a.json(&["show", &id]);
+    assert_eq!(
+        (&task["project_id"], &task["branch"]),
+        (&json!("pager"), &json!("project/pager"))
+    );
+}

@@ -139,6 +139,7 @@ impl Backend for Client {
             "type_filter": names(&request.types),
             "lease_duration_seconds": request.lease.as_secs().max(1),
             "fenced": request.fenced,
+            "max_claimed": request.max_claimed,
             "scope": self.http.scope,
         });
         let key = match request.token {

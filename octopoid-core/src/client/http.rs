@@ -18,10 +18,12 @@ const TRIES: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A connection to one server, for one scope.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Http {
     client: reqwest::Client,
     url: String,
+    /// The address without the name and password that may stand in it.
+    shown: String,
     key: Option<String>,
     pub(super) scope: Option<Scope>,
     timeout: Duration,
@@ -79,9 +81,37 @@ pub(super) fn pause(tried: u32) -> Duration {
     longest * share / 255
 }
 
+/// Without the key: what is printed for debugging ends up in logs.
+impl std::fmt::Debug for Http {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Http")
+            .field("url", &self.shown)
+            .field("scope", &self.scope)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An address as it may be shown.
+pub(super) fn without_secrets(url: &str) -> String {
+    match url.split_once("://") {
+        Some((scheme, rest)) => {
+            let end = rest.find('/').unwrap_or(rest.len());
+            let from = rest[..end].rfind('@').map_or(0, |at| at + 1);
+            format!("{scheme}://{}", &rest[from..])
+        }
+        None => url.to_owned(),
+    }
+}
+
 impl Http {
     pub(super) fn new(url: &str, key: Option<String>, scope: Option<Scope>, timeout: Duration) -> Result<Self> {
         let url = url.trim().trim_end_matches('/').to_owned();
+        if let Some(key) = &key
+            && key.trim().chars().any(|c| !c.is_ascii_graphic())
+        {
+            return Err(Error::invalid("the API key has characters that no key has")
+                .with_hint("a key is `oct_` and 64 hexadecimal digits, on one line"));
+        }
         if !url.starts_with("http://") && !url.starts_with("https://") {
             return Err(Error::new(
                 ErrorCode::InvalidConfig,
@@ -97,6 +127,7 @@ impl Http {
             .map_err(|e| Error::new(ErrorCode::Internal, format!("no HTTP client: {e}")))?;
         Ok(Self {
             client,
+            shown: without_secrets(&url),
             url,
             // Keys that are read from files end with a line break.
             key: key.map(|k| k.trim().to_owned()).filter(|k| !k.is_empty()),
@@ -106,7 +137,7 @@ impl Http {
     }
 
     pub(super) fn url(&self) -> &str {
-        &self.url
+        &self.shown
     }
 
     /// The answer as a typed value.
@@ -116,7 +147,7 @@ impl Http {
         serde_json::from_value(value).map_err(|e| {
             Error::new(
                 ErrorCode::Internal,
-                format!("{} answered {path} in a form that is not understood: {e}", self.url),
+                format!("{} answered {path} in a form that is not understood: {e}", self.shown),
             )
             .with_hint("is the server of the same version as this program?")
         })
@@ -145,7 +176,7 @@ impl Http {
             return Err(self.refused(status, &value));
         }
         String::from_utf8(bytes)
-            .map_err(|e| Error::new(ErrorCode::Internal, format!("{} answered no text: {e}", self.url)))
+            .map_err(|e| Error::new(ErrorCode::Internal, format!("{} answered no text: {e}", self.shown)))
     }
 
     pub(super) async fn exchange(&self, ask: &Ask<'_>) -> Result<(StatusCode, Vec<u8>, Option<String>)> {
@@ -153,6 +184,7 @@ impl Http {
             .client
             .request(ask.method.clone(), format!("{}{}", self.url, ask.path))
             .timeout(self.timeout + ask.wait)
+            .header(super::STRICT, "1")
             .header("accept", if ask.plain { "application/json" } else { FULL_FORM })
             .query(&ask.query);
         if let Some(scope) = &self.scope {
@@ -160,9 +192,6 @@ impl Http {
         }
         if let Some(key) = &self.key {
             request = request.bearer_auth(key);
-        }
-        if ask.plain {
-            request = request.header(super::STRICT, "1");
         }
         if let Some(key) = ask.key {
             request = request.header("idempotency-key", key);
@@ -212,15 +241,20 @@ impl Http {
         while let Some(inner) = cause.source() {
             cause = inner;
         }
-        Error::new(code, format!("the server at {} cannot be reached: {cause}", self.url))
-            .with_hint("is it running, and is server.url right? `octopoid status` tells when it was reached last")
+        if !error.is_connect() {
+            return Error::new(code, format!("the server at {} gave no answer: {cause}", self.shown)).with_hint(
+                "whether it did what was asked is not known; look, or send it again under the same idempotency key",
+            );
+        }
+        Error::new(code, format!("the server at {} cannot be reached: {cause}", self.shown))
+            .with_hint("is it running, and is its address right?")
     }
 
     /// Somebody between here and the server answered: the server was not reached.
     fn stranger(&self, status: StatusCode) -> Error {
         Error::new(
             ErrorCode::Offline,
-            format!("{} answered {status}, but not as an Octopoid server does", self.url),
+            format!("{} answered {status}, but not as an Octopoid server does", self.shown),
         )
         .with_hint("is server.url right, and does a proxy stand in between?")
     }
@@ -235,7 +269,7 @@ impl Http {
             let what = text("error").unwrap_or("no reason");
             return Error::new(
                 ErrorCode::Offline,
-                format!("the server at {} has a problem ({status}: {what})", self.url),
+                format!("the server at {} has a problem ({status}: {what})", self.shown),
             );
         }
         let code = text("code")
@@ -244,7 +278,7 @@ impl Http {
         let message = match (text("error"), text("task_id")) {
             (Some("Task not found"), Some(id)) => format!("task {id} does not exist"),
             (Some(error), _) => error.to_owned(),
-            (None, _) => format!("the server at {} answered {status}", self.url),
+            (None, _) => format!("the server at {} answered {status}", self.shown),
         };
         let error = Error::new(code, message);
         match text("hint") {

@@ -34,7 +34,7 @@ use crate::{
 use http::{Ask, Http};
 
 /// Where a server is, and who asks it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Address {
     /// `http://…` or `https://…`.
     pub url: String,
@@ -44,6 +44,16 @@ pub struct Address {
     pub timeout: Duration,
     /// The tenant; null leaves it to the key, or to the server.
     pub scope: Option<Scope>,
+}
+
+/// Without the key, and without a name and password in the URL.
+impl std::fmt::Debug for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Address")
+            .field("url", &http::without_secrets(&self.url))
+            .field("scope", &self.scope)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Address {

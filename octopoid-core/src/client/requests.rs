@@ -5,9 +5,9 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::Value;
 
-use super::http::{Ask, Http, is_outage, pause};
+use super::http::{Ask, Http, pause};
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorCode, Result},
     id::Scope,
 };
 
@@ -80,7 +80,13 @@ impl Requests {
         let mut tried = 0;
         loop {
             match self.0.exchange(&ask).await {
-                Err(error) if is_outage(&error) && may_repeat && tried + 1 < TRIES && request.wait.is_zero() => {
+                // Who waited as long as he wanted to does not wait again.
+                Err(error)
+                    if error.code() == ErrorCode::Offline
+                        && may_repeat
+                        && tried + 1 < TRIES
+                        && request.wait.is_zero() =>
+                {
                     tokio::time::sleep(pause(tried)).await;
                     tried += 1;
                 }

@@ -53,6 +53,8 @@ pub struct OpenClaim {
     pub lease: Duration,
     /// Whether each later write must carry the token.
     pub fenced: bool,
+    /// How many tasks the orchestrator may hold, this one with them; null is no bound.
+    pub max_claimed: Option<u64>,
     /// The secret of the claim, so that the same request can be sent again; null has a fresh one made.
     pub token: Option<String>,
 }
@@ -105,6 +107,7 @@ impl Engine {
         let footprint = Footprint::Open(OpenFilter {
             queues: request.queues.clone(),
             types: request.types.clone(),
+            at_most: None,
             now: self.now(),
             token: None,
         });
@@ -127,7 +130,8 @@ impl Engine {
         Ok(found.load(Ordering::SeqCst))
     }
 
-    /// Claims the most urgent task for a client, or none.
+    /// Claims the most urgent task for a client, or none. Refused with `too_many_requests` where the orchestrator holds as many
+    /// as it may.
     pub async fn claim_open(&self, request: OpenClaim) -> Result<Option<Claim>> {
         // A fresh secret cannot own a task already; only one that was sent is looked for.
         let was_sent = request.token.is_some();
@@ -143,6 +147,7 @@ impl Engine {
         let footprint = Footprint::Open(OpenFilter {
             queues: request.queues,
             types: request.types,
+            at_most: request.max_claimed.map(|max| (request.orchestrator.clone(), max)),
             now: self.now(),
             token: was_sent.then(|| token.clone()),
         });
@@ -202,7 +207,10 @@ impl Engine {
                 footprint,
                 Box::new(move |snapshot| {
                     let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-                    *seen = Seen::default();
+                    *seen = Seen {
+                        full: snapshot.full,
+                        ..Seen::default()
+                    };
                     let Some(task) = &snapshot.task else {
                         return Ok(Vec::new());
                     };
@@ -219,6 +227,12 @@ impl Engine {
             )
             .await?;
         let seen = std::mem::take(&mut *aside.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(held) = seen.full {
+            return Err(Error::new(
+                ErrorCode::TooManyRequests,
+                format!("the orchestrator holds {held} tasks, as many as its max_claimed allows"),
+            ));
+        }
         if let Some((task, attempt)) = seen.repeated {
             return Ok(Tried::Claimed(Box::new(Claim { task, attempt, token })));
         }
@@ -260,6 +274,7 @@ impl Engine {
 /// What a try to claim met inside the transaction, apart from a change.
 #[derive(Default)]
 struct Seen {
+    full: Option<u64>,
     repeated: Option<(Task, Option<Attempt>)>,
     lost_flow: Option<(TaskId, String)>,
 }

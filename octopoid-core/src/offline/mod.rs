@@ -53,10 +53,42 @@ fn not_now(error: &Error) -> bool {
     )
 }
 
+/// What waits for one server is never sent to another, and a copy of one is no answer for another.
+fn own(outbox: &Outbox, owner: &str, cache: &Path) -> Result<()> {
+    match outbox.owner()? {
+        Some(known) if known == owner => return Ok(()),
+        Some(known) if !outbox.is_empty()? => {
+            return Err(Error::new(
+                ErrorCode::InvalidConfig,
+                format!(
+                    "requests that were made for the server and scope {known:?} still wait here; now it is {owner:?}"
+                ),
+            )
+            .with_hint("put server.url and scope back, run `octopoid sync`, and change them then"));
+        }
+        Some(_) => {
+            for ending in ["", "-wal", "-shm"] {
+                let mut file = cache.as_os_str().to_owned();
+                file.push(ending);
+                match std::fs::remove_file(&file) {
+                    Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(Error::io("remove the copy", cache, e));
+                    }
+                    _ => {}
+                }
+            }
+            outbox.set_offline_since(None)?;
+        }
+        None => {}
+    }
+    outbox.set_owner(owner)
+}
+
 impl Offline {
     /// Puts `client` together with the copy at `cache` and the outbox at `outbox`.
     pub fn new(client: Client, rules: Rules, cache: &Path, outbox: &Path) -> Result<Self> {
         let outbox = Outbox::open(outbox)?;
+        own(&outbox, &format!("{} {}", client.url(), rules.scope), cache)?;
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(cache)?);
         let away = outbox.offline_since()?.is_some();
         Ok(Self {

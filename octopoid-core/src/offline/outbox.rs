@@ -271,6 +271,21 @@ impl Outbox {
             .map_err(|e| self.fail(e))
     }
 
+    /// Which server and scope the requests are for; null before the first.
+    pub(super) fn owner(&self) -> Result<Option<String>> {
+        self.connection()
+            .query_row("SELECT value FROM facts WHERE name = 'owner'", [], |r| r.get(0))
+            .optional()
+            .map_err(|e| self.fail(e))
+    }
+
+    pub(super) fn set_owner(&self, owner: &str) -> Result<()> {
+        self.connection()
+            .execute("INSERT OR REPLACE INTO facts VALUES ('owner', ?1)", [owner])
+            .map_err(|e| self.fail(e))?;
+        Ok(())
+    }
+
     /// Since when the server has not been reached; null when it was reached last time.
     pub(super) fn offline_since(&self) -> Result<Option<Timestamp>> {
         let since: Option<String> = self

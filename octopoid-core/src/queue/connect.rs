@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Puts a connection together.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 #[must_use = "nothing is connected before build()"]
 pub struct Connect {
     url: String,
@@ -23,6 +23,15 @@ pub struct Connect {
     timeout: Duration,
     #[cfg(feature = "sqlite")]
     offline: Option<PathBuf>,
+}
+
+/// Without the key.
+impl std::fmt::Debug for Connect {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connect")
+            .field("scope", &self.scope)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Connect {

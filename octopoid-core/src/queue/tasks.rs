@@ -33,6 +33,8 @@ pub struct Take {
     pub fenced: bool,
     /// How long to wait for a task.
     pub wait: Duration,
+    /// How many tasks the orchestrator may hold, this one with them; null is no bound.
+    pub max_claimed: Option<u64>,
 }
 
 impl Take {
@@ -47,6 +49,7 @@ impl Take {
             lease: Duration::from_secs(300),
             fenced: false,
             wait: Duration::ZERO,
+            max_claimed: None,
         })
     }
 
@@ -75,6 +78,13 @@ impl Take {
     #[must_use]
     pub fn fenced(mut self) -> Self {
         self.fenced = true;
+        self
+    }
+
+    /// Refused with `too_many_requests` where the orchestrator holds so many tasks.
+    #[must_use]
+    pub fn max_claimed(mut self, max: u64) -> Self {
+        self.max_claimed = Some(max);
         self
     }
 
@@ -156,6 +166,7 @@ impl Tasks<'_> {
                 orchestrator: take.orchestrator.clone(),
                 lease: take.lease,
                 fenced: take.fenced,
+                max_claimed: take.max_claimed,
                 token: None,
             };
             if let Some(claim) = self.0.claim_open(request).await? {

@@ -101,6 +101,11 @@ impl Assignment {
         self.stop.clone()
     }
 
+    /// The same assignment, called off by another word.
+    pub(crate) fn with_cancellation(&self, stop: watch::Receiver<bool>) -> Self {
+        Self { stop, ..self.clone() }
+    }
+
     /// Writes a line to the attempt's log.
     pub fn log(&self, text: &str) -> Result<()> {
         let path = self.dir.join("stdout.jsonl");

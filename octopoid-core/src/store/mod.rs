@@ -25,7 +25,7 @@ pub(crate) mod sqlite_support {
 use crate::{
     clock::Timestamp,
     error::Result,
-    id::{Scope, TaskId},
+    id::{OrchestratorId, Scope, TaskId},
     lifecycle::Change,
     model::{
         Attempt, Blocker, Event, Message, MessageFilter, MessagePage, Post, QueueName, Record, RecordKey, RecordKind,
@@ -87,6 +87,8 @@ pub struct OpenFilter {
     pub queues: Vec<(QueueName, Vec<String>)>,
     /// Types that are taken; none are all types.
     pub types: Vec<String>,
+    /// An orchestrator and how many tasks it may hold; null is no bound.
+    pub at_most: Option<(OrchestratorId, u64)>,
     /// The present moment.
     pub now: Timestamp,
     /// The token of the claim; one that owns a task already gives that task once more.
@@ -112,6 +114,8 @@ pub struct Snapshot {
     pub earlier: Option<(String, Task)>,
     /// Whether the task is owned by the token of this very request.
     pub repeated: bool,
+    /// How many tasks the claimer holds, where these are as many as it may.
+    pub full: Option<u64>,
 }
 
 /// Decides inside the transaction; no changes means that nothing is written.

@@ -169,31 +169,27 @@ fn empty(call: &Call, reason: &str) -> Reply {
     Ok(answer.with(REASON, reason))
 }
 
-/// Refuses an orchestrator that holds as many tasks as it said that it wants. Only where that is meant: earlier schedulers send
-/// the field in every request and rely on nobody looking at it.
-async fn below_capacity(call: &Call, engine: &Engine, orchestrator: &OrchestratorId) -> Result<(), Problem> {
+/// How many tasks the orchestrator said that it may hold. Only where that is meant: earlier schedulers send the field in every
+/// request and rely on nobody looking at it.
+fn max_claimed(call: &Call) -> Result<Option<u64>> {
     let Some(max) = call.fields.int("max_claimed")? else {
-        return Ok(());
+        return Ok(None);
     };
     if !call.state.config.enforce_max_claimed && call.header(STRICT)?.is_none() {
-        return Ok(());
+        return Ok(None);
     }
-    if max < 1 {
-        return Err(Error::invalid("max_claimed must be at least 1").into());
+    match u64::try_from(max) {
+        Ok(max) if max > 0 => Ok(Some(max)),
+        _ => Err(Error::invalid("max_claimed must be at least 1")),
     }
-    let tasks = engine.claimed().await?;
-    let held = tasks
-        .iter()
-        .filter(|t| t.orchestrator_id.as_ref() == Some(orchestrator) && t.queue == QueueName::claimed())
-        .count();
-    if (held as i64) < max {
-        return Ok(());
+}
+
+/// A claim that found its orchestrator full says so.
+fn capacity(error: Error) -> Problem {
+    match error.code() {
+        ErrorCode::TooManyRequests => Problem::from(error).with("reason", json!("at_capacity")),
+        _ => error.into(),
     }
-    let full = Error::new(
-        ErrorCode::TooManyRequests,
-        format!("orchestrator {orchestrator} holds {held} tasks, and its max_claimed is {max}"),
-    );
-    Err(Problem::from(full).with("reason", json!("at_capacity")))
 }
 
 async fn claim(call: Call) -> Reply {
@@ -226,36 +222,25 @@ async fn claim(call: Call) -> Reply {
             orchestrator: orchestrator.clone(),
             lease,
             fenced: call.fields.flag("fenced")?.unwrap_or(false),
+            max_claimed: max_claimed(&call)?,
             token: keyed_token(&call, &scope)?,
         })
     };
-    match may_claim(&call, &scope, &orchestrator).await? {
-        May::Claim => {}
-        May::NotNow => return empty(&call, "paused"),
-        May::IsUnknown if call.state.config.embedded => {}
-        May::IsUnknown => {
-            if let Wanted::Open(request) = &wanted
-                && engine.has_open(request).await?
-            {
-                return Err(Error::invalid(format!(
-                    "orchestrator {orchestrator} is not registered; POST /api/v1/orchestrators/register first"
-                ))
-                .into());
-            }
-            if matches!(wanted, Wanted::Open(_)) {
-                return empty(&call, "empty");
-            }
-        }
-    }
-    below_capacity(&call, &engine, &orchestrator).await?;
-    let Some(first) = patiently(&call, &engine, &wanted, wait).await? else {
-        return empty(&call, "empty");
+    let first = match repeated(&engine, &wanted).await? {
+        Some(claim) => claim,
+        None => match fresh(&call, &scope, &engine, &orchestrator, &wanted, wait).await? {
+            Ok(claim) => claim,
+            Err(reason) => return empty(&call, reason),
+        },
     };
     let mut claims = vec![first];
     while max.is_some_and(|max| (claims.len() as i64) < max) {
-        match wanted.again().try_once(&engine).await? {
-            Some(claim) => claims.push(claim),
-            None => break,
+        match wanted.again().try_once(&engine).await {
+            Ok(Some(claim)) => claims.push(claim),
+            Ok(None) => break,
+            // As many as it may hold: what it got is the answer.
+            Err(error) if error.code() == ErrorCode::TooManyRequests => break,
+            Err(error) => return Err(error.into()),
         }
     }
     let mut rows = Vec::with_capacity(claims.len());
@@ -266,6 +251,52 @@ async fn claim(call: Call) -> Reply {
         return Ok(Answer::ok(&json!({ "tasks": rows })));
     }
     Ok(Answer::ok(&rows.remove(0)))
+}
+
+/// The claim that was made under this request's key already, whatever has become of its orchestrator since.
+async fn repeated(engine: &Engine, wanted: &Wanted) -> Result<Option<Claim>> {
+    match wanted {
+        Wanted::Open(request) if request.token.is_some() => {
+            let only_this = OpenClaim {
+                queues: Vec::new(),
+                max_claimed: None,
+                ..request.clone()
+            };
+            engine.claim_open(only_this).await
+        }
+        _ => Ok(None),
+    }
+}
+
+/// A new claim, or why there is none.
+async fn fresh(
+    call: &Call,
+    scope: &Scope,
+    engine: &Engine,
+    orchestrator: &OrchestratorId,
+    wanted: &Wanted,
+    wait: i64,
+) -> Result<Result<Claim, &'static str>, Problem> {
+    match may_claim(call, scope, orchestrator).await? {
+        May::Claim => {}
+        May::NotNow => return Ok(Err("paused")),
+        May::IsUnknown if call.state.config.embedded => {}
+        May::IsUnknown => {
+            if let Wanted::Open(request) = wanted
+                && engine.has_open(request).await?
+            {
+                return Err(Error::invalid(format!(
+                    "orchestrator {orchestrator} is not registered; POST /api/v1/orchestrators/register first"
+                ))
+                .into());
+            }
+            if matches!(wanted, Wanted::Open(_)) {
+                return Ok(Err("empty"));
+            }
+        }
+    }
+    let found = patiently(call, engine, wanted, wait).await.map_err(capacity)?;
+    Ok(found.ok_or("empty"))
 }
 
 async fn answer(call: &Call, engine: &Engine, claim: &Claim) -> Result<Value> {

@@ -64,6 +64,8 @@ def promote(session: Session, /, draft_id: int | str, **task: Any) -> Request[Ta
 
     def create(answer: Answer) -> Request[Task]:
         draft = answer.record(Draft)
+        if draft.linked_task_id:
+            return Request("GET", path("tasks", draft.linked_task_id), lambda answer: answer.record(Task))
         body = {**fields(title=draft.title, content=draft.content), **task}
         return Request(
             "POST",

@@ -4,7 +4,7 @@ use super::{Answer, Row, Sql, Stop, Value, all, first, row};
 use crate::{
     clock::Timestamp,
     error::{Error, ErrorCode},
-    id::{Scope, TaskId},
+    id::{OrchestratorId, Scope, TaskId},
     model::{Attempt, Blocker, Event, Message, QueueKind, Review, Task},
     store::{ClaimFilter, Footprint, OpenFilter, QueueCount, Snapshot, Spent},
 };
@@ -44,6 +44,17 @@ pub(in crate::store) fn snapshot(c: &mut dyn Sql, scope: &Scope, footprint: &Foo
             if repeated.task.is_some() {
                 return Ok(repeated);
             }
+            if let Some((orchestrator, most)) = &filter.at_most {
+                // Two claims of one orchestrator at the same moment count one after the other.
+                c.lock_name(&format!("{scope}\u{1}capacity\u{1}{orchestrator}"))?;
+                let held = held_by(c, scope, orchestrator)?;
+                if held >= *most {
+                    return Ok(Snapshot {
+                        full: Some(held),
+                        ..Snapshot::default()
+                    });
+                }
+            }
             let found = open(c, scope, filter)?;
             with_reviews(c, scope, found)
         }
@@ -82,6 +93,17 @@ fn with_reviews(c: &mut dyn Sql, scope: &Scope, task: Option<Task>) -> Answer<Sn
         reviews,
         ..Snapshot::default()
     })
+}
+
+/// How many tasks an orchestrator works on.
+fn held_by(c: &mut dyn Sql, scope: &Scope, orchestrator: &OrchestratorId) -> Answer<u64> {
+    let held = first(
+        c,
+        "SELECT count(*) FROM tasks WHERE scope = ?1 AND orchestrator_id = ?2 AND queue = 'claimed' AND claim_token IS NOT NULL",
+        &[scope.into(), orchestrator.as_str().into()],
+        |r| count(r, 0),
+    )?;
+    Ok(held.unwrap_or(0))
 }
 
 /// The claim that was made with this token already: the same request once more.
