@@ -51,7 +51,8 @@ describe('the command', () => {
     }
   });
 
-  it('runs the orchestrator until it is told to stop', { timeout: 60_000 }, async (t) => {
+  // Whatever stalls on a busy machine makes the orchestrator pause for 30 s before it tries again.
+  it('runs the orchestrator until it is told to stop', { timeout: 180_000 }, async (t) => {
     const repo = repository(t);
     await octopoid(repo, 'init', '--local', '--agent', 'command');
     writeFileSync(

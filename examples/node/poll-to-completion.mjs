@@ -20,7 +20,8 @@ async function wait() {
     for await (const event of octopoid.events.watch({ taskId: id, signal: AbortSignal.timeout(seconds * 1000) })) {
       console.log(`${event.at}  ${event.type}${event.by ? ` by ${event.by}` : ''}`);
       task = await octopoid.tasks.get(id);
-      if (task === null || over.has(task.queue)) break;
+      // The task may be further than this event; every step up to its end is told.
+      if (task === null || (over.has(task.queue) && event.version >= task.version)) break;
     }
     console.log(`${id} is in ${task?.queue}`);
   }
