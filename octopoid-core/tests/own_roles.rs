@@ -231,6 +231,23 @@ async fn a_late_role_has_stopped_before_the_next_attempt_begins() {
     assert!(!said.contains("panicked"), "{said}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn two_roles_of_one_name_are_refused() {
+    let folder = repository();
+    let octopoid = Octopoid::local(folder.path()).unwrap();
+    let twice = Orchestrator::builder()
+        .octopoid(octopoid)
+        .role(Own("implement", Does::Writes))
+        .role(Own("implement", Does::Panics))
+        .build();
+    assert!(
+        twice
+            .unwrap_err()
+            .to_string()
+            .contains("two roles are called implement")
+    );
+}
+
 #[test]
 fn no_key_is_printed_for_debugging() {
     let key = format!("oct_{}", "a".repeat(64));

@@ -27,6 +27,11 @@ fn a_worktree_from_its_beginning_to_its_end() {
 
     fs::write(path.join("a.txt"), "one\ntwo\n").unwrap();
     assert!(tools::has_uncommitted_changes(&path).unwrap());
+    fs::create_dir(path.join("inner")).unwrap();
+    assert!(
+        tools::has_uncommitted_changes(&path.join("inner")).unwrap(),
+        "from anywhere inside"
+    );
     let sha = tools::commit_changes(&path, "add a").unwrap().unwrap();
     assert_eq!(tools::commit_count(&path, "trunk").unwrap(), 1);
     let stat = tools::diff_stat(&path, "trunk").unwrap();
@@ -92,6 +97,8 @@ fn a_push_never_overwrites() {
         tools::commit_changes(path, "x").unwrap().unwrap();
     }
     tools::push(&one, "origin", "shared").unwrap();
+    let unknown = tools::push(&one, "nowhere", "shared").unwrap_err();
+    assert_eq!(unknown.code(), ErrorCode::NotFound, "{unknown}");
     let error = tools::push(&two, "origin", "shared").unwrap_err();
     assert_eq!(error.code(), ErrorCode::VersionConflict);
     let tip = Repo::at(folder.path()).unwrap().remote_tip("origin", "shared").unwrap();
@@ -124,6 +131,22 @@ fn task_files_are_written_listed_and_moved() {
         .map(|t| t["title"].clone())
         .collect();
     assert_eq!(titles, [json!("Soon"), json!("Late")], "by priority");
+
+    let shared = std::path::Path::new("/dev/shm");
+    if shared.is_dir() {
+        // Another file system than that of temporary folders, on most machines.
+        let other = tempfile::tempdir_in(shared).unwrap();
+        let there = files::move_task_file(&soon, other.path()).unwrap();
+        assert_eq!(files::move_task_file(&there, &incoming).unwrap(), soon);
+    }
+    fs::write(incoming.join("my notes.md"), "# Notes\n").unwrap();
+    let notes = files::read_task_file(&incoming.join("my notes.md")).unwrap();
+    assert_eq!(
+        (&notes["id"], &notes["title"]),
+        (&json!(null), &json!("Notes")),
+        "no task has such a name"
+    );
+    fs::remove_file(incoming.join("my notes.md")).unwrap();
 
     let moved = files::move_task_file(&soon, &done).unwrap();
     assert!(moved.exists() && !soon.exists());

@@ -136,7 +136,7 @@ impl Http {
         })
     }
 
-    pub(super) fn url(&self) -> &str {
+    pub(super) fn shown(&self) -> &str {
         &self.shown
     }
 

@@ -118,7 +118,7 @@ impl Client {
 
     /// The server's address.
     pub fn url(&self) -> &str {
-        self.http.url()
+        self.http.shown()
     }
 
     /// Whether the server is well, and how long it took to say so.

@@ -57,7 +57,7 @@ impl Requests {
 
     /// The server's address.
     pub fn url(&self) -> &str {
-        self.0.url()
+        self.0.shown()
     }
 
     /// Sends a request; an error is only what no server answered. What can be repeated is, when the server is not reached.

@@ -38,6 +38,17 @@ fn at(path: &Path) -> Result<Repo> {
     Repo::discover(path)
 }
 
+/// The top of the checkout that `path` lies in.
+fn top(path: &Path) -> Result<PathBuf> {
+    let none: [&Path; 0] = [];
+    let action = format!("find the checkout of {}", path.display());
+    let repo =
+        git2::Repository::open_ext(path, git2::RepositoryOpenFlags::empty(), none).map_err(|e| failed(&action, &e))?;
+    repo.workdir()
+        .map(Path::to_path_buf)
+        .ok_or_else(|| Error::invalid(format!("{} is a bare repository; it has no checkout", path.display())))
+}
+
 /// The commit that `name` stands for: a branch, else the remote's branch of that name, else a commit id.
 fn commit_of(repo: &Repo, name: &str) -> Result<String> {
     if let Some(tip) = repo.branch_tip(name)? {
@@ -126,12 +137,12 @@ pub fn list_worktrees(repo: &Path) -> Result<Vec<WorktreeInfo>> {
 
 /// The branch that is checked out at `path`; none on a detached HEAD.
 pub fn current_branch(path: &Path) -> Result<Option<String>> {
-    at(path)?.branch_of(path)
+    at(path)?.branch_of(&top(path)?)
 }
 
 /// Whether files at `path` differ from its tip, ignored ones aside.
 pub fn has_uncommitted_changes(path: &Path) -> Result<bool> {
-    at(path)?.is_clean(path).map(|clean| !clean)
+    at(path)?.is_clean(&top(path)?).map(|clean| !clean)
 }
 
 /// Commits every changed and new file at `path` on the branch that is checked out there; gives the commit, or none when there
@@ -140,23 +151,23 @@ pub fn commit_changes(path: &Path, message: &str) -> Result<Option<String>> {
     if message.trim().is_empty() {
         return Err(Error::invalid("a commit needs a message"));
     }
-    let saved = at(path)?.commit(path, message)?;
+    let saved = at(path)?.commit(&top(path)?, message)?;
     Ok(saved.was_dirty.then_some(saved.head))
 }
 
 /// How many commits the tip of `path` has that `base` has not.
 pub fn commit_count(path: &Path, base: &str) -> Result<u64> {
     let repo = at(path)?;
-    repo.commits_between(&commit_of(&repo, base)?, &repo.head_of(path)?)
+    repo.commits_between(&commit_of(&repo, base)?, &repo.head_of(&top(path)?)?)
 }
 
 /// What the files at `path` differ in from where the work left `base`; uncommitted changes of known files count.
 pub fn diff_stat(path: &Path, base: &str) -> Result<DiffStat> {
     let repo = at(path)?;
     let base = commit_of(&repo, base)?;
-    let from = repo.merge_base(&base, &repo.head_of(path)?)?.unwrap_or(base);
+    let from = repo.merge_base(&base, &repo.head_of(&top(path)?)?)?.unwrap_or(base);
     let action = format!("compare {} with {from}", path.display());
-    let git = super::worktree::open_worktree(path)?;
+    let git = super::worktree::open_worktree(&top(path)?)?;
     let tree = git
         .find_commit(oid(&from)?)
         .and_then(|c| c.tree())
@@ -175,7 +186,13 @@ pub fn diff_stat(path: &Path, base: &str) -> Result<DiffStat> {
 /// Pushes the tip of `path` as `branch` to `remote`. Never by force: refused when the remote's branch has other commits.
 pub fn push(path: &Path, remote: &str, branch: &str) -> Result<()> {
     let repo = at(path)?;
-    if repo.push_branch(remote, branch, &repo.head_of(path)?)? {
+    if repo.remote_url(remote)?.is_none() {
+        return Err(
+            Error::not_found("remote", format!("{remote} of {}", repo.root().display()))
+                .with_hint("`git remote -v` lists them"),
+        );
+    }
+    if repo.push_branch(remote, branch, &repo.head_of(&top(path)?)?)? {
         return Ok(());
     }
     Err(Error::new(

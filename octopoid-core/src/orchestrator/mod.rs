@@ -131,6 +131,12 @@ impl Builder {
                 needs_program: true,
             })
             .collect();
+        for (at, role) in self.roles.iter().enumerate() {
+            if self.roles[..at].iter().any(|other| other.name() == role.name()) {
+                return Err(Error::invalid(format!("two roles are called {}", role.name()))
+                    .with_hint("tasks are given to a role by its name; one of them would have nothing to do"));
+            }
+        }
         for role in self.roles {
             players.push(own_role(role)?);
         }

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::Write as _,
     path::{Path, PathBuf},
 };
 
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use super::task_file;
 use crate::{
     error::{Error, Result},
-    id::{SystemEntropy, new_task_id},
+    id::{SystemEntropy, TaskId, new_task_id, random_hex},
     model::Priority,
     wire::{self, Fields},
 };
@@ -20,7 +21,8 @@ pub fn generate_task_id() -> Result<String> {
     Ok(new_task_id(&SystemEntropy)?.to_string())
 }
 
-/// Reads one file: the fields of a request for a task, and `path`. A file that names no id has that of its name.
+/// Reads one file: the fields of a request for a task, and `path`. A file that names no id has that of its name, where a
+/// task can have it.
 pub fn read_task_file(path: &Path) -> Result<Value> {
     let bytes = fs::read(path).map_err(|e| Error::io("read", path, e))?;
     let task = task_file::parse(&bytes, &path.display().to_string())?;
@@ -28,10 +30,9 @@ pub fn read_task_file(path: &Path) -> Result<Value> {
         .file_stem()
         .map(|s| s.to_string_lossy().into_owned())
         .unwrap_or_default();
-    let id = task.id.as_ref().map_or_else(
-        || stem.strip_prefix("TASK-").unwrap_or(&stem).to_owned(),
-        ToString::to_string,
-    );
+    // The name of a file need not be one that a task can have.
+    let named = TaskId::parse(stem.strip_prefix("TASK-").unwrap_or(&stem)).ok();
+    let id = task.id.clone().or(named);
     Ok(json!({
         "id": id,
         "title": task.title,
@@ -94,9 +95,16 @@ pub fn write_task_file(place: &Path, task: &Value) -> Result<PathBuf> {
     };
     let folder = file.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
-    let half = file.with_extension("md.part");
-    fs::write(&half, task_file::write(&request)?).map_err(|e| Error::io("write", &half, e))?;
-    fs::rename(&half, &file).map_err(|e| Error::io("write", &file, e))?;
+    let half = file.with_extension(format!("md.{}.part", random_hex(&SystemEntropy, 4)?));
+    let text = task_file::write(&request)?;
+    let written = fs::File::create_new(&half)
+        .and_then(|mut to| to.write_all(text.as_bytes()).and_then(|()| to.sync_all()))
+        .and_then(|()| fs::rename(&half, &file));
+    if let Err(error) = written {
+        // What is left of it is nobody's; that it could not be written is what counts.
+        let _ = fs::remove_file(&half);
+        return Err(Error::io("write", &file, error));
+    }
     Ok(file)
 }
 
@@ -134,13 +142,25 @@ pub fn move_task_file(path: &Path, folder: &Path) -> Result<PathBuf> {
     if !path.is_file() {
         return Err(Error::not_found("task file", path.display()));
     }
-    if target.exists() {
-        return Err(Error::invalid(format!(
-            "{} is there already; nothing was moved",
-            target.display()
-        )));
-    }
     fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
-    fs::rename(path, &target).map_err(|e| Error::io("move", path, e))?;
+    let linked = match fs::hard_link(path, &target) {
+        // Another file system, or one without links.
+        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => fs::File::create_new(&target).and_then(|mut to| {
+            std::io::copy(&mut fs::File::open(path)?, &mut to)?;
+            to.sync_all()
+        }),
+        linked => linked,
+    };
+    match linked {
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
+            return Err(Error::invalid(format!(
+                "{} is there already; nothing was moved",
+                target.display()
+            )));
+        }
+        Err(e) => return Err(Error::io("move", path, e)),
+        Ok(()) => {}
+    }
+    fs::remove_file(path).map_err(|e| Error::io("remove the moved", path, e))?;
     Ok(target)
 }
