@@ -1,14 +1,14 @@
-// Each program of examples/node, run as its head says, with a look at what it printed and what it changed.
+// Each program of examples/node, run as its head says in a project that installed the packed package, with a look at what it printed and what it changed.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 
 import { Octopoid } from 'octopoid';
-import { PACKAGE, cleanEnv, folder, git, repository, run, serve, suite } from './help.mjs';
+import { PACKAGE, cleanEnv, git, project, repository, run, serve, suite } from './help.mjs';
 
 const EXAMPLES = join(PACKAGE, '..', 'examples', 'node');
 
@@ -19,11 +19,8 @@ describe('examples', () => {
 
   before(async () => {
     ({ url } = await serve(whole));
-    dir = folder(whole);
+    dir = await project(whole);
     cpSync(EXAMPLES, dir, { recursive: true, filter: (path) => !path.includes('node_modules') });
-    mkdirSync(join(dir, 'node_modules', '@types'), { recursive: true });
-    symlinkSync(PACKAGE, join(dir, 'node_modules', 'octopoid'));
-    symlinkSync(join(PACKAGE, 'node_modules', '@types', 'node'), join(dir, 'node_modules', '@types', 'node'));
     octopoid = new Octopoid(url);
     await octopoid.orchestrators.register({ cluster: 'c', machine_id: 'm' });
   });

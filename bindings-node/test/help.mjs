@@ -1,15 +1,17 @@
 // What the tests share: a real server started by the package's own command, repositories, and folders that go away.
 
-import { execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { execFile, execFileSync, spawn } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { once } from 'node:events';
 import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 
 export const PACKAGE = fileURLToPath(new URL('..', import.meta.url));
+const exec = promisify(execFile);
 export const COMMAND = join(PACKAGE, 'bin', 'octopoid.js');
 
 /** Environment without settings of whoever runs the tests. */
@@ -34,6 +36,21 @@ export function folder(t) {
   const path = mkdtempSync(join(tmpdir(), 'octopoid-node-'));
   t.after(() => rmSync(path, { recursive: true, force: true, maxRetries: 5 }));
   return path;
+}
+
+/** An empty project with the package as others get it: packed, and installed from the tarball. */
+export async function project(t) {
+  const dir = folder(t);
+  const env = { ...cleanEnv(), npm_config_audit: 'false', npm_config_fund: 'false', npm_config_update_notifier: 'false' };
+  const [{ filename }] = JSON.parse(
+    (await exec('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', dir], { cwd: PACKAGE, env, maxBuffer: 1 << 24 })).stdout,
+  );
+  writeFileSync(join(dir, 'package.json'), '{"name": "user", "private": true}\n');
+  await exec('npm', ['install', '--offline', '--ignore-scripts', `./${filename}`], { cwd: dir, env });
+  mkdirSync(join(dir, 'node_modules', '@types'));
+  symlinkSync(join(PACKAGE, 'node_modules', '@types', 'node'), join(dir, 'node_modules', '@types', 'node'));
+  symlinkSync(join(PACKAGE, 'node_modules', 'undici-types'), join(dir, 'node_modules', 'undici-types'));
+  return dir;
 }
 
 /** A server on a free port; ends with the test. */

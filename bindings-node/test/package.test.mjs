@@ -2,12 +2,12 @@
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readFileSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
 import { promisify } from 'node:util';
 
-import { PACKAGE, cleanEnv, folder, run, suite } from './help.mjs';
+import { PACKAGE, cleanEnv, project as install, run, suite } from './help.mjs';
 
 const exec = promisify(execFile);
 const TSC = join(PACKAGE, 'node_modules', 'typescript', 'bin', 'tsc');
@@ -17,16 +17,7 @@ describe('the installed package', () => {
   let project;
 
   before(async () => {
-    project = folder(whole);
-    const env = { ...cleanEnv(), npm_config_audit: 'false', npm_config_fund: 'false', npm_config_update_notifier: 'false' };
-    const packed = await exec('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', project], {
-      cwd: PACKAGE,
-      env,
-      maxBuffer: 1 << 24,
-    });
-    assert.match(packed.stdout, /octopoid-2\.0\.0\.tgz/);
-    writeFileSync(join(project, 'package.json'), '{"name": "user", "private": true}\n');
-    await exec('npm', ['install', '--offline', '--ignore-scripts', './octopoid-2.0.0.tgz'], { cwd: project, env });
+    project = await install(whole);
   });
 
   const program = (name, text, ...args) => {
@@ -86,9 +77,6 @@ describe('the installed package', () => {
   it('has types that the strict compiler takes', async () => {
     const types = join(PACKAGE, 'test', 'types');
     cpSync(types, join(project, 'types'), { recursive: true });
-    mkdirSync(join(project, 'node_modules', '@types'));
-    symlinkSync(join(PACKAGE, 'node_modules', '@types', 'node'), join(project, 'node_modules', '@types', 'node'));
-    symlinkSync(join(PACKAGE, 'node_modules', 'undici-types'), join(project, 'node_modules', 'undici-types'));
     const strict = ['--strict', '--noEmit', '--skipLibCheck', 'false', '--target', 'es2022', '--module', 'nodenext'];
     const check = async (files, ...more) => {
       const { code, stdout } = await run([TSC, ...strict, ...more, ...files], { cwd: project });
