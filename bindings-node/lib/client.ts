@@ -4,7 +4,7 @@ import { resolve } from 'node:path';
 
 import { Connection } from '../native.js';
 import { OctopoidArgumentError, fromNative } from './errors.js';
-import { describe, fields, text } from './fields.js';
+import { describe, options as settings, text } from './fields.js';
 import { Events, History, StatusNow, System } from './feeds.js';
 import { Actions, Drafts, Flows, Messages, Orchestrators, Projects } from './records.js';
 import { Tasks } from './tasks.js';
@@ -88,7 +88,8 @@ export class Octopoid {
     options?: { timeout?: number },
   ): T {
     const path = resolve(text(folder, 'the folder'));
-    const timeout = options?.timeout === undefined ? TIMEOUT : duration(options.timeout, 'timeout');
+    const given = settings(options, ['timeout']);
+    const timeout = given['timeout'] === undefined ? TIMEOUT : duration(given['timeout'], 'timeout');
     let connection: Connection;
     try {
       connection = Connection.local(path);
@@ -116,7 +117,7 @@ export class Octopoid {
 }
 
 function connect(options: OctopoidOptions | string | undefined): Transport {
-  const given = fields(typeof options === 'string' ? { serverUrl: options } : options, 'the options');
+  const given = settings(typeof options === 'string' ? { serverUrl: options } : options, ['serverUrl', 'apiKey', 'timeout', 'scope']);
   const env = (name: string) => process.env[name] || undefined;
   const url = setting(given, 'server_url') ?? env('OCTOPOID_SERVER_URL');
   if (url === undefined) {
@@ -128,11 +129,6 @@ function connect(options: OctopoidOptions | string | undefined): Transport {
   const timeout = given['timeout'] === undefined ? TIMEOUT : duration(given['timeout'], 'timeout');
   const key = setting(given, 'api_key') ?? env('OCTOPOID_API_KEY');
   const scope = setting(given, 'scope') ?? env('OCTOPOID_SCOPE');
-  const known = ['server_url', 'api_key', 'timeout', 'scope'];
-  const other = Object.keys(given).find((name) => !known.includes(name));
-  if (other !== undefined) {
-    throw new OctopoidArgumentError(`the options have no ${other}`, 'they are serverUrl, apiKey, timeout and scope');
-  }
   try {
     return new Transport(Connection.remote(url, key, scope, timeout), timeout);
   } catch (error) {

@@ -30,6 +30,18 @@ export function fields(value: unknown, what: string): Record<string, unknown> {
 }
 
 /**
+ * An object of options as `fields` gives it; one that is not known is refused by its name. `known` is in camelCase.
+ * @internal
+ */
+export function options(value: unknown, known: string[]): Record<string, unknown> {
+  const given = fields(value, 'the options');
+  const names = Object.keys(fields(Object.fromEntries(known.map((name) => [name, true])), 'the options'));
+  const other = Object.keys(given).find((name) => !names.includes(name));
+  if (other !== undefined) throw new OctopoidArgumentError(`the options have no ${other}`, `they are ${known.join(', ')}`);
+  return given;
+}
+
+/**
  * A value for a message: its kind, and the value itself where it is short.
  * @internal
  */

@@ -5,7 +5,7 @@ import { resolve } from 'node:path';
 import { Orchestrator as Native } from '../native.js';
 import { type Octopoid, transportOf } from './client.js';
 import { AbortError, OctopoidArgumentError, fromNative } from './errors.js';
-import { describe, fields, text } from './fields.js';
+import { describe, options as settings, text } from './fields.js';
 import { type Role, Stage, checkedRoles } from './role.js';
 import type { AbortSignalLike } from './transport.js';
 
@@ -20,6 +20,9 @@ export interface OrchestratorOptions {
   /** Assignments at the same time, instead of the configured number. */
   maxAgents?: number | undefined;
   max_agents?: number | undefined;
+  /** Longest time between two looks at the queue, in seconds, from 1, instead of the configured one. */
+  tickSeconds?: number | undefined;
+  tick_seconds?: number | undefined;
 }
 
 /** How a run ended: nothing left to do, something needs a person, or told to stop. */
@@ -31,18 +34,22 @@ export class Orchestrator {
 
   /** Nothing is started or locked yet. */
   constructor(options: OrchestratorOptions) {
-    const given = fields(options, 'the options') as unknown as OrchestratorOptions;
+    const given = settings(options, ['octopoid', 'repo', 'roles', 'maxAgents', 'tickSeconds']) as unknown as OrchestratorOptions;
     const roles = checkedRoles(given.roles ?? []);
     const repo = resolve(text(given.repo, 'repo'));
     const max = given.max_agents;
     if (max !== undefined && !(Number.isInteger(max) && max >= 1)) {
       throw new OctopoidArgumentError(`maxAgents must be a whole number from 1, not ${describe(max)}`);
     }
+    const tick = given.tick_seconds;
+    if (tick !== undefined && !(Number.isFinite(tick) && tick >= 1)) {
+      throw new OctopoidArgumentError(`tickSeconds must be a number from 1, not ${describe(tick)}`);
+    }
     const stage = new Stage(roles);
     const names = roles.map((role) => role.name);
     try {
       const { connection } = transportOf(given.octopoid);
-      this.native = new Native(connection, repo, names, max, stage.play, stage.tell);
+      this.native = new Native(connection, repo, names, max, tick, stage.play, stage.tell);
     } catch (error) {
       throw error instanceof OctopoidArgumentError ? error : fromNative(error);
     }

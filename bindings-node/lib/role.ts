@@ -1,5 +1,7 @@
 /** Roles: what is done with a claimed task, as the user's own code. */
 
+import { inspect } from 'node:util';
+
 import { Run } from '../native.js';
 import { AbortError, OctopoidArgumentError, fromNative } from './errors.js';
 import { describe } from './fields.js';
@@ -86,14 +88,15 @@ export class Stage {
   play = async (run: Run): Promise<string> => {
     const controller = new AbortController();
     this.running.set(run.number, controller);
-    if (run.cancelled) controller.abort(new AbortError());
     try {
+      if (run.cancelled) throw new AbortError();
       const role = this.roles[run.role] as Role;
       return said((await role.run(assignment(run, controller.signal))) as unknown);
     } catch (error) {
       return JSON.stringify(failure(error));
     } finally {
       this.running.delete(run.number);
+      run.ended();
     }
   };
 
@@ -131,7 +134,11 @@ function said(outcome: unknown): string {
 }
 
 function failure(error: unknown): { error: string; stack: string } {
-  if (!(error instanceof Error)) return { error: `it threw ${describe(error)}`, stack: `thrown: ${describe(error)}` };
+  if (!(error instanceof Error)) {
+    const thrown = inspect(error, { breakLength: 120 });
+    const message = (error as { message?: unknown } | null | undefined)?.message;
+    return { error: `it threw ${typeof message === 'string' ? message : describe(error)}`, stack: `thrown: ${thrown}` };
+  }
   const causes: string[] = [];
   for (let cause: unknown = error.cause; cause instanceof Error && causes.length < 8; cause = cause.cause) {
     causes.push(`caused by: ${cause.stack ?? cause.message}`);

@@ -85,7 +85,7 @@ pub struct Connection {
 }
 
 fn closed() -> Error {
-    Error::invalid("this client is closed").with_hint("make a new one; a closed client stays closed")
+    Error::new(ErrorCode::Closed, "this client is closed").with_hint("make a new one; a closed client stays closed")
 }
 
 async fn is_true(mut flag: watch::Receiver<bool>) {

@@ -27,6 +27,7 @@ struct Plan {
     names: Vec<String>,
     stage: Arc<Stage>,
     max_agents: Option<u32>,
+    tick_seconds: Option<f64>,
 }
 
 /// An orchestrator that can be run several times, one run after the other.
@@ -63,6 +64,9 @@ async fn run(plan: Arc<Plan>, once: bool, stop: watch::Receiver<Stop>) -> Result
     if let Some(max) = plan.max_agents {
         builder = builder.max_agents(max as usize);
     }
+    if let Some(seconds) = plan.tick_seconds {
+        builder = builder.tick_seconds(seconds);
+    }
     // It is large, and moves otherwise through the stack of a worker.
     Box::pin(builder.build()?.run(once, stop)).await
 }
@@ -75,6 +79,7 @@ impl Orchestrator {
         repo: String,
         names: Vec<String>,
         max_agents: Option<u32>,
+        tick_seconds: Option<f64>,
         #[napi(ts_arg_type = "(run: Run) => Promise<string>")] play: Play,
         #[napi(ts_arg_type = "(number: number) => void")] tell: Tell,
     ) -> napi::Result<Self> {
@@ -85,6 +90,7 @@ impl Orchestrator {
                 names,
                 stage: Arc::new(Stage { play, tell }),
                 max_agents,
+                tick_seconds,
             }),
             running: Arc::default(),
         })

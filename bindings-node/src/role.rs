@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
@@ -16,7 +16,7 @@ use napi::{
 };
 use napi_derive::napi;
 use octopoid_core::{
-    role::{Assignment, Outcome, Role, RoleError},
+    role::{Assignment, AtWork, Outcome, Role, RoleError},
     wire,
 };
 use serde_json::{Value, json};
@@ -42,6 +42,7 @@ pub struct Run {
     pub facts: String,
     assignment: Assignment,
     given_up: Arc<AtomicBool>,
+    at_work: Mutex<Option<AtWork>>,
 }
 
 #[napi]
@@ -50,6 +51,12 @@ impl Run {
     #[napi(getter)]
     pub fn cancelled(&self) -> bool {
         self.given_up.load(Ordering::Relaxed) || self.assignment.cancelled()
+    }
+
+    /// Nothing of it works any more.
+    #[napi]
+    pub fn ended(&self) {
+        self.at_work.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     /// Writes a line to the attempt's log.
@@ -143,6 +150,7 @@ impl Role for JsRole {
             facts: facts(cx),
             assignment: cx.clone(),
             given_up,
+            at_work: Mutex::new(Some(cx.at_work())),
         };
         let mut cancellation = cx.cancellation();
         let told = async {

@@ -236,9 +236,9 @@ describe('closing', () => {
     await client.tasks.create({ title: 'Stays' });
     const waiting = client.events.list({ after: 1_000_000, wait_seconds: 30 });
     setTimeout(() => client.close(), 50);
-    await assert.rejects(waiting, { name: 'OctopoidError', message: /closed/ });
+    await assert.rejects(waiting, { name: 'OctopoidError', code: 'closed' });
     await client.close();
-    await assert.rejects(client.tasks.list(), { message: /closed/, hint: /new one/ });
+    await assert.rejects(client.tasks.list(), { code: 'closed', hint: /new one/ });
     const again = Octopoid.local(path);
     assert.equal((await again.tasks.list())[0].title, 'Stays');
     await again[Symbol.asyncDispose]();

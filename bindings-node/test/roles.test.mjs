@@ -155,6 +155,16 @@ describe('roles', () => {
     }
   });
 
+  it('that throw what is no error are quoted as far as that goes', async (t) => {
+    const { repo, octopoid } = place(t, settled('attempts: 1'));
+    const { id } = await octopoid.tasks.create({ title: 'Print', role: 'implement' });
+    const run = () => Promise.reject({ message: 'out of paper', tray: { number: 2 } });
+    await new Orchestrator({ octopoid, repo, roles: [{ name: 'implement', run }] }).runOnce();
+    const attempt = await attemptOf(octopoid, id);
+    assert.match(attempt.reason, /it threw out of paper/);
+    assert.match(JSON.stringify(attempt.evidence), /tray: \{ number: 2 \}/);
+  });
+
   it('that return nonsense make a failed attempt that says what is legal', async (t) => {
     const circular = {};
     circular.self = circular;
@@ -238,6 +248,9 @@ describe('roles', () => {
       { octopoid: {}, repo, roles: [] },
       { octopoid, repo, roles: [], maxAgents: 0 },
       { octopoid, repo, roles: [], maxAgents: 1.5 },
+      { octopoid, repo, roles: [], tickSeconds: 0.5 },
+      { octopoid, repo, roles: [], tickSeconds: 'soon' },
+      { octopoid, repo, role: [] },
     ];
     for (const options of bad) assert.throws(() => new Orchestrator(options), { code: 'invalid_argument' });
   });

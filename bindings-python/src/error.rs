@@ -1,6 +1,6 @@
 //! Errors of the core as the exceptions of `octopoid.errors`.
 
-use octopoid_core::Error;
+use octopoid_core::{Error, ErrorCode};
 use pyo3::prelude::*;
 
 /// Why a call brought no answer.
@@ -29,13 +29,13 @@ impl Failure {
             Self::Core(error) => exception(py, error.code().as_str(), &error.to_string(), error.hint()),
             Self::Closed => exception(
                 py,
-                "closed",
+                ErrorCode::Closed.as_str(),
                 "this client is closed",
                 Some("make a new one; a closed client cannot be opened again"),
             ),
             Self::Forked => exception(
                 py,
-                "forked",
+                ErrorCode::Forked.as_str(),
                 "this client was made before the process was forked",
                 Some("make a new client in the child process"),
             ),

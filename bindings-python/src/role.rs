@@ -11,7 +11,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use octopoid_core::{Outcome, Role, RoleError, wire};
+use octopoid_core::{Outcome, Role, RoleError, role::AtWork, wire};
 use pyo3::{ffi, prelude::*};
 use tokio::sync::{oneshot, watch};
 
@@ -106,14 +106,15 @@ impl Assignment {
 
 /// Where a run tells what it came to; only the first word counts.
 #[pyclass(frozen, module = "octopoid._native")]
-pub(crate) struct Report(Mutex<Option<oneshot::Sender<Played>>>);
+pub(crate) struct Report(Mutex<Option<(AtWork, oneshot::Sender<Played>)>>);
 
 #[pymethods]
 impl Report {
     #[pyo3(signature = (is_outcome, text, traceback))]
     fn __call__(&self, is_outcome: bool, text: String, traceback: Option<String>) {
         let sender = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(sender) = sender {
+        if let Some((at_work, sender)) = sender {
+            drop(at_work);
             // Where nobody listens, the run was given up.
             drop(sender.send((is_outcome, text, traceback)));
         }
@@ -178,10 +179,10 @@ impl Role for PyRole {
             inner: cx.clone(),
             ended: Arc::clone(&ended),
         };
-        let (engine, object) = (self.engine, Arc::clone(&self.object));
+        let (engine, object, at_work) = (self.engine, Arc::clone(&self.object), cx.at_work());
         let started = engine.runtime.spawn_blocking(move || {
             engine.attached(|py| -> PyResult<Py<PyAny>> {
-                let report = Report(Mutex::new(Some(sender)));
+                let report = Report(Mutex::new(Some((at_work, sender))));
                 let run = py
                     .import("octopoid._play")?
                     .call_method1("start", (object.bind(py), assignment, report))?;

@@ -150,8 +150,9 @@ def test_ctrl_c_ends_a_run_in_order(tmp_path: Path, repo: Path, method: str, kin
 
 
 def test_bad_arguments(local: Octopoid, repo: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="max_agents"):
-        Orchestrator(octopoid=local, repo=repo, roles=[Write()], max_agents=0)
+    for wrong in (0, 1.5, "x"):
+        with pytest.raises(ValueError, match="max_agents"):
+            Orchestrator(octopoid=local, repo=repo, roles=[Write()], max_agents=wrong)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="Octopoid"):
         Orchestrator(octopoid="http://example.com", repo=repo, roles=[Write()])  # type: ignore[arg-type]
     with pytest.raises(OctopoidError, match="tick"):

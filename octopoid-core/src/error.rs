@@ -86,6 +86,10 @@ error_codes! {
     Offline => { str: "offline", http: 503, exit: 5, retryable: true },
     /// The answer did not come in time.
     Timeout => { str: "timeout", http: 504, exit: 5, retryable: true },
+    /// The client was closed before.
+    Closed => { str: "closed", http: 409, exit: 1, retryable: false },
+    /// The client was made before the process was forked.
+    Forked => { str: "forked", http: 409, exit: 1, retryable: false },
     /// A defect of Octopoid itself.
     Internal => { str: "internal", http: 500, exit: 1, retryable: false },
 }

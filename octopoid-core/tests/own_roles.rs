@@ -232,6 +232,60 @@ async fn a_late_role_has_stopped_before_the_next_attempt_begins() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_attempt_begins_where_a_thread_that_was_given_up_still_works() {
+    static BEGUN: AtomicUsize = AtomicUsize::new(0);
+    #[derive(Debug)]
+    struct Deaf(std::sync::Mutex<Option<std::sync::mpsc::Receiver<()>>>);
+    #[async_trait]
+    impl Role for Deaf {
+        fn name(&self) -> &str {
+            "implement"
+        }
+        async fn run(&self, cx: &Assignment) -> Result<Outcome, RoleError> {
+            BEGUN.fetch_add(1, Ordering::SeqCst);
+            let until = self.0.lock().unwrap().take();
+            let Some(until) = until else {
+                fs::write(cx.worktree.join("made.txt"), "made").unwrap();
+                return Ok(Outcome::done("made it"));
+            };
+            let at_work = cx.at_work();
+            std::thread::spawn(move || {
+                let _ = until.recv();
+                drop(at_work);
+            });
+            std::future::pending().await
+        }
+    }
+    let folder = repository();
+    limited(folder.path(), "attempts: 2, wall_minutes: 0.005");
+    let octopoid = Octopoid::local(folder.path()).unwrap();
+    let id = created(&octopoid).await;
+    let (let_go, until) = std::sync::mpsc::channel();
+    let built = Orchestrator::builder()
+        .octopoid(octopoid.clone())
+        .repo(folder.path())
+        .role(Deaf(std::sync::Mutex::new(Some(until))))
+        .build();
+    let running = tokio::spawn(built.unwrap().run_once());
+    let said = async || serde_json::to_string(&octopoid.tasks().attempts(&id).await.unwrap()).unwrap();
+    while !said().await.contains("repository_busy") {
+        assert!(!running.is_finished(), "{}", said().await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(BEGUN.load(Ordering::SeqCst), 1, "the thread is still in the worktree");
+    let_go.send(()).unwrap();
+    running.await.unwrap().unwrap();
+    let said = said().await;
+    assert!(
+        said.contains("timeout_wall") && said.contains("still at work in"),
+        "{said}"
+    );
+    let task = octopoid.tasks().get(&id).await.unwrap();
+    assert_eq!(task.queue, QueueName::provisional(), "{said}");
+    assert_eq!(BEGUN.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_roles_of_one_name_are_refused() {
     let folder = repository();
     let octopoid = Octopoid::local(folder.path()).unwrap();

@@ -63,8 +63,8 @@ class Orchestrator:
     ) -> None:
         if octopoid is not None and not isinstance(octopoid, (Octopoid, AsyncOctopoid)):
             raise OctopoidValueError(f"octopoid must be an Octopoid or an AsyncOctopoid, not {type(octopoid).__name__}")
-        if max_agents is not None and max_agents < 1:
-            raise OctopoidValueError("max_agents is at least 1")
+        if max_agents is not None and (not isinstance(max_agents, int) or max_agents < 1):
+            raise OctopoidValueError(f"max_agents is a whole number from 1, not {max_agents!r}")
         self.roles = tuple(roles)
         named: list[tuple[str, object]] = []
         for role in self.roles:

@@ -55,7 +55,7 @@ words_macro! {
         TooManyContinuations = "too_many_continuations",
         /// The base branch or the worktree is not as it must be; nothing was changed.
         Repository = "repository",
-        /// Another git process holds a lock.
+        /// Another git process holds a lock, or a role that was told to end is still in the worktree.
         RepositoryBusy = "repository_busy",
         /// The agent's process is gone and nobody saw how it ended.
         AgentLost = "agent_lost",

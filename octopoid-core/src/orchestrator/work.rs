@@ -17,7 +17,7 @@ use crate::{
     git::{Checkout, Repo},
     lifecycle::{Command, Failure},
     model::{Evidence, QueueName, Role, Verdict},
-    role::Outcome,
+    role::{AtWork, Outcome},
 };
 
 /// Mark of a worktree in which `repo.setup` has run.
@@ -33,6 +33,13 @@ impl Worker {
             }
         }
         let worktree = self.cx.paths.worktree(&self.run.task);
+        if AtWork::is_in(&worktree) {
+            let reason = format!(
+                "a role that was told to end is still at work in {}; end the program that runs it if that lasts",
+                self.cx.paths.shown(&worktree)
+            );
+            return self.fail_without_evidence(Failure::RepositoryBusy, reason).await;
+        }
         let dir = self.prepare_dir()?;
         let resolves = self.attempt()?.role == Role::conflict();
         let begun = self.attempt()?.base_sha.clone();

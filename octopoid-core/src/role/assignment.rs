@@ -12,7 +12,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::{Outcome, RoleError};
+use super::{AtWork, Outcome, RoleError};
 use crate::{
     agent::{self, Agent, Ending, Job, RunLimits, outcome, supervise},
     clock::Clock,
@@ -99,6 +99,11 @@ impl Assignment {
     /// orchestrator was told to stop.
     pub fn cancellation(&self) -> watch::Receiver<bool> {
         self.stop.clone()
+    }
+
+    /// To be held by what works on it outside of the role's future, until that has ended.
+    pub fn at_work(&self) -> AtWork {
+        AtWork::new(&self.worktree)
     }
 
     /// The same assignment, called off by another word.

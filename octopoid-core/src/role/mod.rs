@@ -2,6 +2,7 @@
 
 mod agent;
 mod assignment;
+mod at_work;
 
 use std::fmt;
 
@@ -9,6 +10,7 @@ use async_trait::async_trait;
 
 pub use agent::AgentRole;
 pub use assignment::{Assignment, RunRecord, RunState};
+pub use at_work::AtWork;
 
 use crate::{
     agent::{Ending, Reading, Reported},

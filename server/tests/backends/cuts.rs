@@ -123,7 +123,8 @@ async fn a_page_of_somebody_else_is_not_the_servers_word() {
     away.open().apply(&id, hold("later")).await.unwrap();
     let mut wrong = Vec::new();
     for status in ["200 OK", "403 Forbidden", "404 Not Found", "502 Bad Gateway"] {
-        let offline = away.open_at(&stranger(status));
+        let _stranger = stranger(away.server.url(), status);
+        let offline = away.open();
         // What it says of this is its own affair; what waits has to wait on.
         let said = offline.sync().await;
         match offline.reach() {

@@ -5,7 +5,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
 };
@@ -55,13 +55,25 @@ impl Proxy {
     }
 }
 
-/// The address of somebody else, who answers every request with a page for people: a network that wants a password, a
+/// Somebody else in the server's place, who answers every request with a page for people: a network that wants a password, a
 /// gateway without the server behind it.
-pub fn stranger(status: &'static str) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    thread::spawn(move || {
+pub struct Stranger {
+    address: String,
+    is_over: Arc<AtomicBool>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+/// Takes the place of the server that was at `url`, until it is dropped.
+pub fn stranger(url: &str, status: &'static str) -> Stranger {
+    let address = url.trim_start_matches("http://").to_owned();
+    let listener = TcpListener::bind(&address).unwrap();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let over = Arc::clone(&is_over);
+    let thread = thread::spawn(move || {
         for mut client in listener.incoming().flatten() {
+            if over.load(Ordering::SeqCst) {
+                return;
+            }
             let Ok(copy) = client.try_clone() else { continue };
             if message(&mut BufReader::new(copy)).is_none() {
                 continue;
@@ -75,7 +87,21 @@ pub fn stranger(status: &'static str) -> String {
             let _ = client.write_all(answer.as_bytes());
         }
     });
-    url
+    Stranger {
+        address,
+        is_over,
+        thread: Some(thread),
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::SeqCst);
+        drop(TcpStream::connect(&self.address));
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
 }
 
 /// The answer of a server that has a problem of its own.
