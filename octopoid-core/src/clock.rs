@@ -8,6 +8,8 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::error::Error;
+
 /// A moment in milliseconds since 1970-01-01 UTC; written as RFC 3339 with milliseconds and `Z`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(pub i64);
@@ -54,9 +56,12 @@ impl fmt::Display for Timestamp {
 }
 
 impl std::str::FromStr for Timestamp {
-    type Err = jiff::Error;
+    type Err = Error;
     fn from_str(s: &str) -> Result<Self, Self::Err> {
-        Ok(Self(s.parse::<jiff::Timestamp>()?.as_millisecond()))
+        let at: jiff::Timestamp = s
+            .parse()
+            .map_err(|e| Error::invalid(format!("{s:?} is no moment of RFC 3339: {e}")))?;
+        Ok(Self(at.as_millisecond()))
     }
 }
 

@@ -10,7 +10,8 @@ use octopoid_core::{ErrorCode, lifecycle::Failure};
 
 /// Modules by floor, the lowest first. A module uses only what is below it.
 const FLOORS: &[&[&str]] = &[
-    &["error", "clock", "id"],
+    &["error"],
+    &["clock", "id"],
     &["model"],
     &["lifecycle", "flow", "config", "wire"],
     &["store", "git", "agent", "prompt"],
@@ -23,7 +24,6 @@ const FLOORS: &[&[&str]] = &[
 
 /// Pairs on one floor, each with its reason.
 const SAME_FLOOR: &[(&str, &str)] = &[
-    ("id", "error"),         // a bad id is an error
     ("lifecycle", "flow"),   // a transition follows its flow
     ("config", "flow"),      // flows are files of the project
     ("config", "lifecycle"), // limits are settings

@@ -11,6 +11,7 @@
 #[path = "../../server/tests/backends/postgres.rs"]
 mod postgres;
 
+mod api;
 mod packages;
 
 use std::{
@@ -32,6 +33,7 @@ const HELP: &str = "usage: cargo xtask COMMAND
   ci      the same
   tools   only install what the tests need
   bench   measure, as ratios in one run
+  api     look for types of other crates in the public interface of octopoid-core; a part of `test`
   packages  the part of `test` that builds, installs and tests the packages of Python and Node
   dist    build everything that is given away into target/dist, and install and use each of it
   chaos   kill daemons, break connections and restart databases, for longer than `test` does";
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         "tools" => tools(),
         "bench" => bench(),
         "chaos" => chaos(),
+        "api" => api::check(),
         "dist" => packages::dist(),
         "packages" => tools().and_then(|()| packages::test()),
         _ => Err(HELP.to_owned()),
@@ -120,6 +123,7 @@ fn test() -> Outcome {
         &["doc", "--workspace", "--no-deps", "--quiet"],
         &[("RUSTDOCFLAGS", "--deny warnings")],
     )?;
+    api::check()?;
     for feature in FEATURES {
         let alone = [
             "--package",
