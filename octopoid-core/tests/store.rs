@@ -385,3 +385,27 @@ async fn the_database_itself_refuses_rows_that_break_the_matrix() {
         assert!(refused.is_err(), "{change}");
     }
 }
+
+/// Who watches the log of the database looks before the commit can be read, and is not told again.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_commit_and_nothing_else_rings_the_bell_once_it_can_be_read() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), clock());
+    let engine = engine(dir.path(), &clock);
+    let bell = dir.path().join("state.db-wake");
+    let task = engine.create(titled("one")).await.unwrap();
+    assert!(!bell.exists(), "nobody watches");
+    let rung = || {
+        let was = std::fs::metadata(&bell).unwrap().len() > 0;
+        std::fs::write(&bell, "").unwrap();
+        was
+    };
+    std::fs::write(&bell, "").unwrap();
+    engine.create(titled("two")).await.unwrap();
+    assert!(rung());
+    engine
+        .apply(&task.id, Command::Retry { by: "me".into() })
+        .await
+        .unwrap_err();
+    assert!(engine.list(&TaskFilter::default()).await.unwrap().total == 2 && !rung());
+    assert!(engine.claim(request(60)).await.unwrap().is_some() && rung());
+}

@@ -28,6 +28,9 @@ impl Backend for Engine {
     async fn create(&self, request: CreateTask) -> Result<Task> {
         Self::create(self, request).await
     }
+    async fn create_many(&self, requests: Vec<CreateTask>) -> Result<Vec<Task>> {
+        Self::create_all(self, requests).await
+    }
     async fn apply(&self, id: &TaskId, command: Command) -> Result<Task> {
         Self::apply(self, id, command).await
     }

@@ -29,6 +29,8 @@ pub trait Backend: Send + Sync + fmt::Debug {
 
     /// Creates a task.
     async fn create(&self, request: CreateTask) -> Result<Task>;
+    /// Creates 1 to 1,000 tasks, all or none; each can wait for others of them.
+    async fn create_many(&self, requests: Vec<CreateTask>) -> Result<Vec<Task>>;
     /// Applies a command.
     async fn apply(&self, id: &TaskId, command: Command) -> Result<Task>;
     /// Removes a task that nobody works on or waits for.

@@ -134,6 +134,15 @@ impl Client {
 
     /// Creates a task under an idempotency key.
     pub(crate) async fn create_keyed(&self, request: &CreateTask) -> Result<Task> {
+        let ask = Ask {
+            again: request.idempotency_key.is_some(),
+            ..Ask::post("/api/v1/tasks", self.body_of(request)?)
+        };
+        self.http.typed(ask).await
+    }
+
+    /// What is sent to have a task created.
+    fn body_of(&self, request: &CreateTask) -> Result<Value> {
         let mut request = request.clone();
         if request.project_id.is_none() {
             // What the project's own files say, whatever other machines of the scope told the server.
@@ -148,11 +157,7 @@ impl Client {
                 }
             }
         }
-        let ask = Ask {
-            again: request.idempotency_key.is_some(),
-            ..Ask::post("/api/v1/tasks", body)
-        };
-        self.http.typed(ask).await
+        Ok(body)
     }
 
     /// Applies a command under an idempotency key.

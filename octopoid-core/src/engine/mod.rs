@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 pub use claims::{Claim, ClaimRequest, OpenClaim};
+pub use tasks::MAX_BATCH;
 pub use view::{Status, TaskView, Why};
 
 use crate::{

@@ -12,6 +12,9 @@ use crate::{
 /// How often a generated id may collide before that is an error.
 const ID_TRIES: u32 = 8;
 
+/// Tasks that are created at once.
+pub const MAX_BATCH: usize = 1000;
+
 /// Refuses blockers that do not exist or that wait for the task themselves.
 pub(super) fn check_blockers(id: &TaskId, wanted: &[TaskId], snapshot: &Snapshot) -> Result<()> {
     if wanted.contains(id) {
@@ -165,6 +168,12 @@ impl Engine {
 
     /// Creates all of the tasks, or none; each can wait for others of them.
     pub async fn create_all(&self, requests: Vec<CreateTask>) -> Result<Vec<Task>> {
+        if requests.is_empty() || requests.len() > MAX_BATCH {
+            return Err(Error::invalid(format!(
+                "a batch has 1 to {MAX_BATCH} tasks, not {}",
+                requests.len()
+            )));
+        }
         let named_all = requests.iter().all(|r| r.id.is_some());
         let mut tries = 0;
         loop {

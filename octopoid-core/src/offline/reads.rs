@@ -51,6 +51,22 @@ impl Backend for Offline {
         self.create_or_keep(request).await
     }
 
+    async fn create_many(&self, requests: Vec<CreateTask>) -> Result<Vec<Task>> {
+        if !self.ready().await? {
+            return Err(Error::new(
+                ErrorCode::Offline,
+                "several tasks are created all or none by the server, which cannot be reached; nothing was created",
+            )
+            .with_hint("created one by one, they wait here until the server is back"));
+        }
+        let blockers: Vec<_> = requests.iter().map(|r| r.blocked_by.clone()).collect();
+        let created = self.note(self.client.create_many(requests).await)?;
+        for (task, blockers) in created.iter().zip(&blockers) {
+            self.remember_blockers(task, blockers).await?;
+        }
+        Ok(created)
+    }
+
     async fn apply(&self, id: &TaskId, command: Command) -> Result<Task> {
         self.apply_or_keep(id, command).await
     }

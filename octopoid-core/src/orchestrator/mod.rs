@@ -243,7 +243,7 @@ impl Orchestrator {
 
     /// Wakes up the project's orchestrator, if one runs, to look at the queue now. Writes to the store do that by themselves.
     pub fn nudge(paths: &Paths) -> Result<()> {
-        wake::nudge(&paths.dir())
+        wake::nudge(paths)
     }
 
     /// Tells the project's orchestrator to stop; with `now`, its agents too. False when none runs.

@@ -120,6 +120,10 @@ impl Tasks<'_> {
     pub async fn create(&self, request: CreateTask) -> Result<Task> {
         self.0.create(request).await
     }
+    /// Creates 1 to 1,000 tasks, all or none; each can wait for others of them.
+    pub async fn create_many(&self, requests: Vec<CreateTask>) -> Result<Vec<Task>> {
+        self.0.create_many(requests).await
+    }
     /// One task; `not_found` when it does not exist.
     pub async fn get(&self, id: &TaskId) -> Result<Task> {
         self.0.task(id).await

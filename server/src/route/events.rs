@@ -81,6 +81,7 @@ struct Feed {
 impl Feed {
     /// The next piece of the stream; none at its end. An error ends it: the client comes back with its last cursor.
     async fn next(&mut self) -> Option<Bytes> {
+        let silent_until = tokio::time::Instant::now() + KEEP_ALIVE;
         loop {
             if let Some(event) = self.ready.pop_front() {
                 self.after = event.cursor;
@@ -96,10 +97,13 @@ impl Feed {
             if *self.stopping.borrow() {
                 return None;
             }
+            if tokio::time::Instant::now() >= silent_until {
+                return Some(Bytes::from_static(b": still here\n\n"));
+            }
             tokio::select! {
                 _ = self.changes.changed() => {}
                 _ = self.stopping.changed() => {}
-                () = tokio::time::sleep(KEEP_ALIVE) => return Some(Bytes::from_static(b": still here\n\n")),
+                () = tokio::time::sleep(LOOK) => {}
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use octopoid_core::{
     Error, ErrorCode, Result,
-    engine::{Engine, TaskView, registry::Window},
+    engine::{Engine, MAX_BATCH, TaskView, registry::Window},
     id::{ProjectId, TaskId},
     lifecycle::Command,
     model::{CreateTask, Priority, QueueKind, QueueName, RecordKind, Sort, Task, TaskFilter},
@@ -15,9 +15,6 @@ use crate::{
     answer::{Answer, Problem, Reply},
     call::Call,
 };
-
-/// Tasks of one batch.
-const BATCH: usize = 1000;
 
 const LIST: &[&str] = &[
     "scope",
@@ -223,9 +220,6 @@ async fn batch(call: Call) -> Reply {
     let Some(Value::Array(items)) = call.fields.0.get("tasks") else {
         return Err(Error::invalid("tasks must be an array of objects").into());
     };
-    if items.is_empty() || items.len() > BATCH {
-        return Err(Error::invalid(format!("a batch has 1 to {BATCH} tasks, not {}", items.len())).into());
-    }
     let engine = call.engine().await?;
     let mut requests = Vec::with_capacity(items.len());
     for (i, item) in items.iter().enumerate() {
@@ -262,8 +256,8 @@ async fn batch(call: Call) -> Reply {
 
 async fn views(call: Call) -> Reply {
     let ids = call.fields.names("ids")?.unwrap_or_default();
-    if ids.len() > BATCH {
-        return Err(Error::invalid(format!("at most {BATCH} ids at once")).into());
+    if ids.len() > MAX_BATCH {
+        return Err(Error::invalid(format!("at most {MAX_BATCH} ids at once")).into());
     }
     let engine = call.engine().await?;
     let mut tasks = Vec::with_capacity(ids.len());

@@ -51,6 +51,7 @@ behaviours! {
     tasks every_filter_of_a_list_counts,
     tasks a_role_that_nobody_named_is_found_by_its_name,
     tasks blockers_hold_until_they_are_done,
+    tasks a_batch_is_created_all_or_none,
     tasks a_view_names_what_was_waited_for,
     tasks the_same_key_gives_the_same_task,
     tasks what_does_not_exist_is_not_found,

@@ -255,3 +255,13 @@ async fn the_feed_goes_on_after_a_restart() {
     let mut stream = Stream::open(&server, "/api/v1/events?scope=s", &headers).await;
     assert_eq!(stream.next().await.data["task_id"], two.as_str());
 }
+
+#[tokio::test]
+async fn a_stream_brings_what_another_server_wrote_without_waiting_for_a_sign_of_life() {
+    let server = Server::start(&[]);
+    let mut stream = Stream::open(&server, "/api/v1/events?scope=s&after=0", &[]).await;
+    let begun = std::time::Instant::now();
+    let made = server.beside().task("s", json!({})).await;
+    assert_eq!(stream.next().await.data["task_id"], made.as_str());
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}

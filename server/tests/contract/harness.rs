@@ -318,7 +318,7 @@ pub struct Server {
     api: Api,
     child: Child,
     args: Vec<String>,
-    dir: tempfile::TempDir,
+    dir: Arc<tempfile::TempDir>,
     said: Arc<Mutex<String>>,
 }
 
@@ -332,7 +332,7 @@ impl Deref for Server {
 impl Server {
     /// Starts a server on a fresh database, on a loopback port that the system chooses unless `args` say otherwise.
     pub fn start(args: &[&str]) -> Server {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = Arc::new(tempfile::tempdir().unwrap());
         let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
         let (child, base, said) = spawn(&args, dir.path());
         Server {
@@ -340,6 +340,18 @@ impl Server {
             child,
             args,
             dir,
+            said,
+        }
+    }
+
+    /// Another server on the same database.
+    pub fn beside(&self) -> Server {
+        let (child, base, said) = spawn(&self.args, self.dir.path());
+        Server {
+            api: Api::new(base),
+            child,
+            args: self.args.clone(),
+            dir: Arc::clone(&self.dir),
             said,
         }
     }

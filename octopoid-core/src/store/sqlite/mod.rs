@@ -31,6 +31,7 @@ use crate::{
     },
 };
 use writer::Writer;
+pub(crate) use writer::{bell, ring};
 
 /// Readers kept open; more are opened when needed and closed again.
 const IDLE_READERS: usize = 4;

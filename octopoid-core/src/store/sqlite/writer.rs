@@ -2,7 +2,9 @@
 
 use std::{
     fmt,
-    path::PathBuf,
+    fs::File,
+    io::Write as _,
+    path::{Path, PathBuf},
     sync::mpsc,
     time::{Duration, Instant},
 };
@@ -44,7 +46,10 @@ impl Writer {
         let (jobs, inbox) = mpsc::channel::<Job>();
         let thread = std::thread::Builder::new()
             .name("octopoid-writer".into())
-            .spawn(move || serve(connection, &inbox))
+            .spawn({
+                let bell = bell(&path);
+                move || serve(connection, &inbox, &bell)
+            })
             .map_err(|e| Error::io("start a thread for", &path, e))?;
         Ok(Self {
             jobs: Some(jobs),
@@ -106,7 +111,24 @@ impl Drop for Writer {
     }
 }
 
-fn serve(mut connection: Connection, inbox: &mpsc::Receiver<Job>) {
+/// The file beside the database whose watchers are told of every commit, once it can be read. Who watches makes it. The log itself
+/// tells too early: it is written, synced, and only then counts.
+pub(crate) fn bell(database: &Path) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push("-wake");
+    name.into()
+}
+
+/// Has the watchers look, where there are any.
+pub(crate) fn ring(bell: &Path) -> std::io::Result<()> {
+    match File::options().write(true).open(bell) {
+        Ok(mut file) => file.write_all(b"!"),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn serve(mut connection: Connection, inbox: &mpsc::Receiver<Job>, bell: &Path) {
     let mut last = 1;
     while let Ok(first) = inbox.recv() {
         let mut batch = vec![first];
@@ -127,13 +149,19 @@ fn serve(mut connection: Connection, inbox: &mpsc::Receiver<Job>) {
         last = batch.len();
         let mut answers = Vec::with_capacity(batch.len());
         let outcome = write_batch(&mut connection, batch, &mut answers);
+        if matches!(outcome, Ok(true))
+            && let Err(error) = ring(bell)
+        {
+            tracing::warn!("cannot tell of a change by {}: {error}", bell.display());
+        }
         for answer in answers {
             answer(outcome.as_ref().err());
         }
     }
 }
 
-fn write_batch(connection: &mut Connection, batch: Vec<Job>, answers: &mut Vec<Answer>) -> rusqlite::Result<()> {
+/// Whether something was written.
+fn write_batch(connection: &mut Connection, batch: Vec<Job>, answers: &mut Vec<Answer>) -> rusqlite::Result<bool> {
     let transaction = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
         Ok(transaction) => transaction,
         Err(error) => {
@@ -158,8 +186,9 @@ fn write_batch(connection: &mut Connection, batch: Vec<Job>, answers: &mut Vec<A
         command("RELEASE request")?;
     }
     if wrote {
-        transaction.commit()
+        transaction.commit()?;
     } else {
-        transaction.rollback()
+        transaction.rollback()?;
     }
+    Ok(wrote)
 }

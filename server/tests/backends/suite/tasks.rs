@@ -308,6 +308,39 @@ async fn waiting_for(b: &dyn Backend, title: &str, blockers: &[&Task]) -> Task {
     b.create(request).await.unwrap()
 }
 
+pub(super) async fn a_batch_is_created_all_or_none(b: &dyn Backend) {
+    let named = |id: &str, after: &[&str]| CreateTask {
+        id: Some(TaskId::parse(id).unwrap()),
+        blocked_by: after.iter().map(|id| TaskId::parse(id).unwrap()).collect(),
+        ..titled(id)
+    };
+    // The second waits for one that comes after it.
+    let created = b
+        .create_many(vec![
+            named("one", &[]),
+            named("two", &["three"]),
+            named("three", &["one"]),
+        ])
+        .await
+        .unwrap();
+    let seen: Vec<_> = created.iter().map(|t| (t.id.as_str(), t.open_blockers)).collect();
+    assert_eq!(seen, [("one", 0), ("two", 1), ("three", 1)]);
+    assert!(created.iter().all(|t| t.branch == b.rules().base_branch));
+
+    assert_eq!(
+        code(b.create_many(vec![named("four", &[]), named("one", &[])]).await),
+        ErrorCode::AlreadyExists
+    );
+    assert_eq!(
+        code(b.create_many(vec![named("four", &["nobody"])]).await),
+        ErrorCode::NotFound
+    );
+    for wrong in [vec![], vec![titled("t"); 1001]] {
+        assert_eq!(code(b.create_many(wrong).await), ErrorCode::InvalidArgument);
+    }
+    assert_eq!(code(b.task(&TaskId::parse("four").unwrap()).await), ErrorCode::NotFound);
+}
+
 pub(super) async fn blockers_hold_until_they_are_done(b: &dyn Backend) {
     let first = b.create(titled("first")).await.unwrap();
     let second = b.create(titled("second")).await.unwrap();
