@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use octopoid_core::{git::Repo, model::Attempt, prelude::*};
+use octopoid_core::{git::Repo, model::Attempt, orchestrator::Stop, prelude::*};
 
 /// What a role does when it has its turn.
 #[derive(Debug, Clone, Copy)]
@@ -138,6 +138,36 @@ async fn a_store_elsewhere_serves_a_repository() {
         !folder.path().join(".octopoid/state.db").exists(),
         "its queue is not here"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_add_to_a_store_elsewhere_is_seen_at_once() {
+    let (folder, store) = (repository(), tempfile::tempdir().unwrap());
+    let built = Orchestrator::builder()
+        .octopoid(Octopoid::local(store.path()).unwrap())
+        .repo(folder.path())
+        .role(Own("implement", Does::Writes))
+        .tick_seconds(3600.0)
+        .build();
+    let (stop, told) = tokio::sync::watch::channel(Stop::No);
+    let running = tokio::spawn(built.unwrap().run(false, told));
+    // Its first look at the queue finds nothing.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    // Another handle knows as little of the first as another process does.
+    let other = Octopoid::local(store.path()).unwrap();
+    let wanted = CreateTask {
+        title: Some("a title".into()),
+        branch: Some("trunk".into()),
+        ..CreateTask::default()
+    };
+    let id = other.tasks().create(wanted).await.unwrap().id;
+    let begun = std::time::Instant::now();
+    while other.tasks().get(&id).await.unwrap().queue != QueueName::provisional() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "nobody looked");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    stop.send_replace(Stop::WithAgents);
+    running.await.unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,11 @@
 //! What every part of a running orchestrator shares.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::sync::watch;
 
@@ -48,6 +53,8 @@ pub(super) struct Context {
     pub backend: Arc<dyn Backend>,
     pub repo: Repo,
     pub paths: Paths,
+    /// Databases whose changes are a reason to look at the queue.
+    pub watched: BTreeSet<PathBuf>,
     pub config: Config,
     pub journal: Arc<Journal>,
     pub clock: Arc<dyn Clock>,

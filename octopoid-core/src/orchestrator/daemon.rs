@@ -105,7 +105,7 @@ impl Daemon {
         let agents: Vec<String> = self.cx.players.iter().map(|p| p.name.clone()).collect();
         self.cx.journal.review_findings(&agents)?;
         let woken = Arc::new(Notify::new());
-        let watch = wake::watch(&self.cx.paths, Arc::clone(&woken));
+        let watch = wake::watch(&self.cx.watched, Arc::clone(&woken));
         if let Err(error) = &watch {
             tracing::warn!("{error}; looking at the queue every {} s instead", PROBE.as_secs());
         }

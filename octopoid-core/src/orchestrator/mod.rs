@@ -92,6 +92,8 @@ impl Builder {
         let octopoid = self
             .octopoid
             .ok_or_else(|| Error::invalid("an orchestrator needs a queue: call octopoid(…) before build()"))?;
+        // The queue may be another folder's, which other processes write to.
+        let store = Paths::new(octopoid.root()).state_db();
         let octopoid = match &self.repo {
             Some(repo) => octopoid.in_repo(repo)?,
             None => octopoid,
@@ -157,7 +159,12 @@ impl Builder {
         let journal = Arc::new(Journal::open(&paths.journal_db())?);
         let id = OrchestratorId::parse(&format!("{}-{}", config.server.cluster, config.server.machine_id))?;
         let (notices, inbox) = mpsc::unbounded_channel();
+        let watched = [paths.state_db()]
+            .into_iter()
+            .chain(store.exists().then_some(store))
+            .collect();
         let cx = Arc::new(Context {
+            watched,
             backend: Arc::clone(octopoid.backend()),
             repo,
             paths,

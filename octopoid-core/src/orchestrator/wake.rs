@@ -1,6 +1,11 @@
 //! Wake-ups: changes that other processes make to the store, so that nobody has to ask again and again.
 
-use std::{fs::File, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
@@ -11,24 +16,24 @@ use crate::{
     store::sqlite_support::{bell, ring},
 };
 
-/// Watches the store's bell; kept for as long as wake-ups are wanted.
+/// Watches bells; kept for as long as wake-ups are wanted.
 #[derive(Debug)]
 pub(super) struct Watch {
     _watcher: RecommendedWatcher,
 }
 
-/// Calls `wake` after every commit to the project's store, whoever made it.
-pub(super) fn watch(paths: &Paths, wake: Arc<Notify>) -> Result<Watch> {
-    let folder = paths.dir();
-    let bell = bell(&paths.state_db());
-    File::create(&bell).map_err(|e| Error::io("create", &bell, e))?;
-    let fail = |e: notify::Error| Error::new(ErrorCode::Io, format!("cannot watch {}: {e}", folder.display()));
-    let name = bell.file_name().map(ToOwned::to_owned);
+/// Calls `wake` after every commit to one of these databases, whoever made it. The folder of each is there.
+pub(super) fn watch(databases: &BTreeSet<PathBuf>, wake: Arc<Notify>) -> Result<Watch> {
+    let bells: BTreeSet<PathBuf> = databases.iter().map(|database| bell(database)).collect();
+    for bell in &bells {
+        File::create(bell).map_err(|e| Error::io("create", bell, e))?;
+    }
+    let folders: BTreeSet<PathBuf> = bells.iter().filter_map(|b| b.parent()).map(Path::to_path_buf).collect();
+    let ours = move |path: &PathBuf| bells.contains(path);
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         let relevant = match &event {
             Ok(event) => {
-                matches!(event.kind, EventKind::Modify(_) | EventKind::Create(_))
-                    && event.paths.iter().any(|path| path.file_name() == name.as_deref())
+                matches!(event.kind, EventKind::Modify(_) | EventKind::Create(_)) && event.paths.iter().any(&ours)
             }
             // Events may have been missed: look.
             Err(_) => true,
@@ -37,8 +42,12 @@ pub(super) fn watch(paths: &Paths, wake: Arc<Notify>) -> Result<Watch> {
             wake.notify_one();
         }
     })
-    .map_err(fail)?;
-    watcher.watch(&folder, RecursiveMode::NonRecursive).map_err(fail)?;
+    .map_err(|e| Error::new(ErrorCode::Io, format!("cannot watch files: {e}")))?;
+    for folder in folders {
+        watcher
+            .watch(&folder, RecursiveMode::NonRecursive)
+            .map_err(|e| Error::new(ErrorCode::Io, format!("cannot watch {}: {e}", folder.display())))?;
+    }
     Ok(Watch { _watcher: watcher })
 }
 
