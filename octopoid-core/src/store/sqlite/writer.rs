@@ -160,7 +160,7 @@ fn serve(mut connection: Connection, inbox: &mpsc::Receiver<Job>, bell: &Path) {
     }
 }
 
-/// Whether something was written.
+/// Whether something was changed.
 fn write_batch(connection: &mut Connection, batch: Vec<Job>, answers: &mut Vec<Answer>) -> rusqlite::Result<bool> {
     let transaction = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
         Ok(transaction) => transaction,
@@ -169,6 +169,7 @@ fn write_batch(connection: &mut Connection, batch: Vec<Job>, answers: &mut Vec<A
             return Err(error);
         }
     };
+    let before = transaction.total_changes();
     let command = |sql: &str| transaction.prepare_cached(sql)?.execute([]).map(|_| ());
     let mut wrote = false;
     for job in batch {
@@ -185,10 +186,12 @@ fn write_batch(connection: &mut Connection, batch: Vec<Job>, answers: &mut Vec<A
         }
         command("RELEASE request")?;
     }
+    // Most looks for work find none: they are no reason for others to look.
+    let changed = wrote && transaction.total_changes() != before;
     if wrote {
         transaction.commit()?;
     } else {
         transaction.rollback()?;
     }
-    Ok(wrote)
+    Ok(changed)
 }
