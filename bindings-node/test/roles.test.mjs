@@ -218,6 +218,25 @@ describe('roles', () => {
     assert.deepEqual(told, ['AbortError']);
   });
 
+  it('are not begun again in a worktree while the one before them is still there', { timeout: 60_000 }, async (t) => {
+    const { repo, octopoid } = place(t, settled('attempts: 2, wall_minutes: 0.01'));
+    const { id } = await octopoid.tasks.create({ title: 'Deaf', role: 'implement' });
+    const seen = [];
+    const run = async (cx) => {
+      const first = seen.length === 0;
+      seen.push('begun');
+      if (first) await new Promise((resolve) => setTimeout(resolve, 9000));
+      seen.push('gone');
+      writeFileSync(join(cx.worktree, 'a.txt'), 'a\n');
+      return { outcome: 'done' };
+    };
+    await new Orchestrator({ octopoid, repo, roles: [{ name: 'implement', run }] }).runOnce();
+    assert.deepEqual(seen, ['begun', 'gone', 'begun', 'gone']);
+    const failures = (await octopoid.tasks.attempts(id)).map((attempt) => attempt.failure ?? null);
+    assert.deepEqual(failures.slice(0, 2), ['timeout_wall', 'repository_busy']);
+    assert.equal(failures.at(-1), null);
+  });
+
   it('learn that their task was called off', { timeout: 60_000 }, async (t) => {
     const { repo, octopoid } = place(t);
     const { id } = await octopoid.tasks.create({ title: 'Called off', role: 'implement', branch: 'trunk' });

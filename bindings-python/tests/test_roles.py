@@ -310,6 +310,32 @@ def test_a_role_that_swallows_exceptions_still_ends(queue: Octopoid, repo: Path)
     assert gone(), leftover()
 
 
+def test_no_attempt_begins_while_a_blocked_one_is_still_there(queue: Octopoid, repo: Path) -> None:
+    limits(repo, "attempts: 2, wall_minutes: 0.01")
+
+    class Blocked(Role):
+        name = "implement"
+        seen: list[str] = []
+
+        def run(self, cx: Assignment) -> Outcome:
+            first = not self.seen
+            self.seen.append("begun")
+            try:
+                # One call of C, which no exception reaches.
+                if first:
+                    time.sleep(9)
+            finally:
+                self.seen.append("gone")
+            write(cx)
+            return Outcome.done("written")
+
+    task = queue.tasks.create(title="x", role="implement")
+    once(queue, repo, Blocked())
+    assert Blocked.seen == ["begun", "gone", "begun", "gone"]
+    failures = [a.failure for a in queue.tasks.attempts(task.id)]
+    assert failures[:2] == ["timeout_wall", "repository_busy"] and failures[-1] is None
+
+
 @pytest.mark.parametrize("role_type", [HangSync, HangAsync])
 def test_a_task_that_is_cancelled_ends_its_role(queue: Octopoid, repo: Path, role_type: type[HangSync]) -> None:
     role = role_type()
