@@ -133,6 +133,19 @@ pub fn list_task_files(folder: &Path) -> Result<Vec<Value>> {
     Ok(tasks)
 }
 
+/// Copies a file to where none is; as a whole or not at all.
+fn copy_new(from: &Path, to: &Path) -> std::io::Result<()> {
+    let mut file = fs::File::create_new(to)?;
+    let copied = fs::File::open(from)
+        .and_then(|mut from| std::io::copy(&mut from, &mut file))
+        .and_then(|_| file.sync_all());
+    if copied.is_err() {
+        // The half of it that is there is ours; why it is only half is what counts.
+        let _ = fs::remove_file(to);
+    }
+    copied
+}
+
 /// Moves a task file into another folder; gives its new place. A file that is there is not overwritten.
 pub fn move_task_file(path: &Path, folder: &Path) -> Result<PathBuf> {
     let name = path
@@ -145,10 +158,7 @@ pub fn move_task_file(path: &Path, folder: &Path) -> Result<PathBuf> {
     fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
     let linked = match fs::hard_link(path, &target) {
         // Another file system, or one without links.
-        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => fs::File::create_new(&target).and_then(|mut to| {
-            std::io::copy(&mut fs::File::open(path)?, &mut to)?;
-            to.sync_all()
-        }),
+        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => copy_new(path, &target),
         linked => linked,
     };
     match linked {
