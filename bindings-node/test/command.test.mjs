@@ -51,7 +51,6 @@ describe('the command', () => {
     }
   });
 
-  // Whatever stalls on a busy machine makes the orchestrator pause for 30 s before it tries again.
   it('runs the orchestrator until it is told to stop', { timeout: 180_000 }, async (t) => {
     const repo = repository(t);
     await octopoid(repo, 'init', '--local', '--agent', 'command');
@@ -63,11 +62,15 @@ describe('the command', () => {
     git(repo, 'commit', '--quiet', '-m', 'settings');
     const child = spawn(process.execPath, [COMMAND, 'start'], { cwd: repo, env: cleanEnv(), stdio: 'ignore' });
     t.after(() => child.kill('SIGKILL'));
-    await octopoid(repo, 'enqueue', 'Make it', '--id', 'made');
-    const queue = Octopoid.local(repo);
-    for await (const event of queue.events.watch({ taskId: 'made' })) if (event.type === 'submitted') break;
-    await queue.close();
     const ended = once(child, 'exit');
+    const wrong = new AbortController();
+    ended.then(([code]) => wrong.abort(new Error(`it ended too early, with ${code}`)));
+    const enqueued = await octopoid(repo, 'enqueue', 'Make it', '--id', 'made');
+    assert.equal(enqueued.code, 0, enqueued.stderr);
+    const queue = Octopoid.local(repo);
+    const signal = AbortSignal.any([t.signal, wrong.signal]);
+    for await (const event of queue.events.watch({ taskId: 'made', signal })) if (event.type === 'submitted') break;
+    await queue.close();
     child.kill('SIGINT');
     assert.deepEqual(await ended, [0, null]);
     assert.equal(existsSync(join(repo, '.octopoid', 'runtime', 'daemon.json')), false);

@@ -122,13 +122,13 @@ for (const place of ['a server', 'a folder']) {
       assert.equal((await octopoid.actions.list({ entityType: 'draft', entityId: '7' })).total, 2);
     });
 
-    it('feeds every change once, from a cursor on and as it happens', async () => {
+    it('feeds every change once, from a cursor on and as it happens', async (t) => {
       const seen = [];
       const { id } = await octopoid.tasks.create({ title: 'Watched' });
       const first = (await octopoid.events.list({ taskId: id }))[0];
       assert.deepEqual([first.type, first.task_id], ['created', id]);
       setTimeout(() => octopoid.tasks.update(id, { priority: 'P0' }).then(() => octopoid.tasks.cancel(id)), 100);
-      for await (const event of octopoid.events.watch({ after: first.cursor, taskId: id })) {
+      for await (const event of octopoid.events.watch({ after: first.cursor, taskId: id, signal: t.signal })) {
         seen.push(event.type);
         if (event.type === 'cancelled') break;
       }

@@ -283,7 +283,7 @@ describe('the orchestrator', () => {
     const run = orchestrator.run();
     await assert.rejects(orchestrator.runOnce(), { code: 'already_running' });
     const { id } = await octopoid.tasks.create({ title: 'Comes later', role: 'implement', branch: 'trunk' });
-    for await (const event of octopoid.events.watch({ taskId: id })) {
+    for await (const event of octopoid.events.watch({ taskId: id, signal: t.signal })) {
       if (event.type === 'merged' || (await octopoid.tasks.get(id)).queue === 'done') break;
     }
     assert.equal(orchestrator.stop(), true);

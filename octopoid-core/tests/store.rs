@@ -413,3 +413,20 @@ async fn every_commit_and_nothing_else_rings_the_bell_once_it_can_be_read() {
     // A look for work that finds none would have everybody look again, who would find none again.
     assert!(engine.claim(request(60)).await.unwrap().is_none() && !rung());
 }
+
+#[test]
+fn many_that_come_upon_a_fresh_file_at_the_same_moment_all_open_it() {
+    for _ in 0..30 {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state.db");
+        let start = std::sync::Barrier::new(6);
+        std::thread::scope(|scope| {
+            for _ in 0..6 {
+                scope.spawn(|| {
+                    start.wait();
+                    SqliteStore::open(&path).unwrap();
+                });
+            }
+        });
+    }
+}

@@ -18,7 +18,7 @@ use crate::{
     id::TaskId,
     lifecycle::Command,
     model::CreateTask,
-    store::sqlite_support::{connect, store_error},
+    store::sqlite_support::{connect, store_error, write_ahead},
 };
 
 const SCHEMA: &str = "
@@ -115,7 +115,7 @@ impl Outbox {
         let fail = |e| store_error(path, "open", e);
         let connection =
             connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE).map_err(fail)?;
-        connection.pragma_update(None, "journal_mode", "WAL").map_err(fail)?;
+        write_ahead(&connection).map_err(fail)?;
         connection.execute_batch(SCHEMA).map_err(fail)?;
         Ok(Self {
             path: path.to_path_buf(),

@@ -19,7 +19,7 @@ pub use sqlite::SqliteStore;
 #[cfg(feature = "sqlite")]
 /// How every SQLite file of Octopoid is opened and how its errors are told.
 pub(crate) mod sqlite_support {
-    pub(crate) use super::sqlite::{bell, connect, ring, store_error};
+    pub(crate) use super::sqlite::{bell, connect, ring, store_error, write_ahead};
 }
 
 use crate::{

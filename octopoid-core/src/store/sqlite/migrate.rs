@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, TransactionBehavior};
 use sha2::{Digest, Sha256};
 
-use super::store_error;
+use super::{store_error, write_ahead};
 use crate::{
     error::{Error, ErrorCode, Result},
     id::to_hex,
@@ -36,7 +36,7 @@ const MIGRATIONS: &[Migration] = &[
 pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<()> {
     let fail = |e| store_error(path, "migrate", e);
     // Outside the transaction: the journal mode cannot change inside one.
-    connection.pragma_update(None, "journal_mode", "WAL").map_err(fail)?;
+    write_ahead(connection).map_err(fail)?;
     let known: i64 = connection
         .pragma_query_value(None, "user_version", |row| row.get(0))
         .map_err(fail)?;

@@ -6,7 +6,7 @@ mod writer;
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -70,10 +70,33 @@ pub(crate) fn store_error(path: &Path, action: &str, error: rusqlite::Error) -> 
     .with_source(error)
 }
 
+/// How long a connection waits for another process.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Has the database written by a log, which is a property of the file. Several processes may come upon a fresh file at the same
+/// moment; SQLite refuses all but one then, without the waiting that it does elsewhere.
+pub(crate) fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
+    use rusqlite::ErrorCode as Sqlite;
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match connection.pragma_update(None, "journal_mode", "WAL") {
+            Err(error)
+                if matches!(
+                    error.sqlite_error_code(),
+                    Some(Sqlite::DatabaseBusy | Sqlite::DatabaseLocked)
+                ) && Instant::now() < until =>
+            {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            done => return done,
+        }
+    }
+}
+
 /// Opens a connection with the settings that every connection has.
 pub(crate) fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    connection.busy_timeout(Duration::from_secs(15))?;
+    connection.busy_timeout(PATIENCE)?;
     connection.set_prepared_statement_cache_capacity(64);
     // Without it, statements on tables with partial indexes are planned anew for each set of values.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
