@@ -7,18 +7,19 @@ use std::{
 };
 
 use octopoid_server::{Ask, Told};
-use pyo3::prelude::*;
+use pyo3::{exceptions::PyRuntimeError, prelude::*};
 use tokio::sync::watch;
 
 use crate::{
     asyncio,
     error::{Failure, OrRaise as _},
-    interpreter::{self, Engine},
+    interpreter::{self, Driver, Engine},
 };
 
 /// What the connection of Python and its calls share.
 pub(crate) struct Shared {
     engine: &'static Engine,
+    driver: Driver,
     connection: Mutex<Option<octopoid_server::Connection>>,
     closed: watch::Sender<bool>,
 }
@@ -36,6 +37,9 @@ impl Shared {
     async fn ask(self: Arc<Self>, ask: Ask) -> Result<Told, Failure> {
         let mut closed = self.closed.subscribe();
         let connection = self.open()?;
+        if self.driver == Driver::Callers {
+            interpreter::catch_up().await;
+        }
         tokio::select! {
             told = connection.ask(ask) => Ok(told?),
             _ = closed.wait_for(|closed| *closed) => Err(Failure::Closed),
@@ -47,8 +51,7 @@ impl Drop for Shared {
     fn drop(&mut self) {
         let connection = self.connection.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         if self.engine.is_here() {
-            let _context = self.engine.runtime.enter();
-            drop(connection);
+            self.let_go(connection);
         } else {
             // In a child made by `fork`, its sockets are also the parent's; letting go of them here would take them
             // from it.
@@ -72,20 +75,30 @@ fn answer(told: Told) -> Answer {
 
 #[pymethods]
 impl Connection {
-    /// A server. Nothing is sent yet.
+    /// A server. Nothing is sent yet. `awaited`: whether calls are awaited; a connection has calls of one kind only.
     #[staticmethod]
-    #[pyo3(signature = (url, api_key, scope, timeout))]
-    fn remote(py: Python<'_>, url: &str, api_key: Option<String>, scope: Option<&str>, timeout: f64) -> PyResult<Self> {
+    #[pyo3(signature = (url, api_key, scope, timeout, awaited))]
+    fn remote(
+        py: Python<'_>,
+        url: &str,
+        api_key: Option<String>,
+        scope: Option<&str>,
+        timeout: f64,
+        awaited: bool,
+    ) -> PyResult<Self> {
+        let driver = if awaited { Driver::Threads } else { Driver::Callers };
         let timeout = Duration::try_from_secs_f64(timeout)
             .map_err(|e| octopoid_core::Error::invalid(format!("timeout {timeout} is no time in seconds: {e}")))
             .or_raise(py)?;
-        Self::made(py, || octopoid_server::Connection::remote(url, api_key, scope, timeout))
+        Self::made(py, driver, || {
+            octopoid_server::Connection::remote(url, api_key, scope, timeout)
+        })
     }
 
     /// A store in a folder, which is made when it is not there.
     #[staticmethod]
     fn local(py: Python<'_>, folder: PathBuf) -> PyResult<Self> {
-        Self::made(py, || octopoid_server::Connection::local(&folder))
+        Self::made(py, Driver::Threads, || octopoid_server::Connection::local(&folder))
     }
 
     /// The server's address.
@@ -114,11 +127,11 @@ impl Connection {
         wait: f64,
     ) -> PyResult<Answer> {
         let ask = ask(py, method, path, query, body, idempotency_key, wait)?;
-        let told = self
-            .shared
-            .engine_here()
-            .or_raise(py)?
-            .wait(py, Arc::clone(&self.shared).ask(ask))?;
+        let told =
+            self.shared
+                .engine_here()
+                .or_raise(py)?
+                .wait(py, self.shared.driver, Arc::clone(&self.shared).ask(ask))?;
         told.map(answer).or_raise(py)
     }
 
@@ -137,6 +150,9 @@ impl Connection {
     ) -> PyResult<Bound<'py, PyAny>> {
         let ask = ask(py, method, path, query, body, idempotency_key, wait)?;
         let shared = Arc::clone(&self.shared);
+        if shared.driver == Driver::Callers {
+            return Err(PyRuntimeError::new_err("the calls of this connection are not awaited"));
+        }
         let engine = shared.engine_here().or_raise(py)?;
         asyncio::awaitable(engine, py, async move { shared.ask(ask).await.map(answer) })
     }
@@ -149,14 +165,18 @@ impl Connection {
         let shared = &self.shared;
         shared.closed.send_replace(true);
         let connection = shared.connection.lock().unwrap_or_else(PoisonError::into_inner).take();
-        shared.engine.detached(py, || {
-            let _context = shared.engine.runtime.enter();
-            drop(connection);
-        });
+        shared.engine.detached(py, || shared.let_go(connection));
     }
 }
 
 impl Shared {
+    fn let_go(&self, connection: Option<octopoid_server::Connection>) {
+        let context = self.engine.enter(self.driver);
+        drop(connection);
+        drop(context);
+        self.engine.settle(self.driver);
+    }
+
     fn engine_here(&self) -> Result<&'static Engine, Failure> {
         if self.engine.is_here() {
             Ok(self.engine)
@@ -169,12 +189,13 @@ impl Shared {
 impl Connection {
     fn made(
         py: Python<'_>,
+        driver: Driver,
         make: impl FnOnce() -> octopoid_core::Result<octopoid_server::Connection> + Send,
     ) -> PyResult<Self> {
         let engine = interpreter::engine()?;
         let connection = engine
             .detached(py, || {
-                let _context = engine.runtime.enter();
+                let _context = engine.enter(driver);
                 make()
             })
             .or_raise(py)?;
@@ -182,6 +203,7 @@ impl Connection {
             url: connection.url().map(str::to_owned),
             shared: Arc::new(Shared {
                 engine,
+                driver,
                 connection: Mutex::new(Some(connection)),
                 closed: watch::Sender::new(false),
             }),

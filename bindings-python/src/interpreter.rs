@@ -7,15 +7,16 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering},
     },
-    thread::{self, ThreadId},
-    time::Duration,
+    task::{Context, Poll, Wake, Waker},
+    thread::{self, Thread, ThreadId},
+    time::{Duration, Instant},
 };
 
 use pyo3::{exceptions::PyRuntimeError, prelude::*};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, EnterGuard, Runtime};
 
 /// How often a call of the main thread looks for Ctrl-C.
 const LOOK: Duration = Duration::from_millis(40);
@@ -24,6 +25,9 @@ const LOOK: Duration = Duration::from_millis(40);
 pub(crate) struct Engine {
     pid: u32,
     pub(crate) runtime: Runtime,
+    /// Network that the threads that wait for it drive themselves: handing each request and each answer to another thread
+    /// costs more than the rest of a call.
+    callers: Runtime,
     /// Threads on their way back to the interpreter.
     returning: AtomicUsize,
     /// Whether the interpreter is being taken down.
@@ -45,14 +49,17 @@ pub(crate) fn engine() -> PyResult<&'static Engine> {
     if let Some(engine) = existing() {
         return Ok(engine);
     }
+    let failed = |e| PyRuntimeError::new_err(format!("octopoid cannot start its threads: {e}"));
     let runtime = Builder::new_multi_thread()
         .enable_all()
         .thread_name("octopoid")
         .build()
-        .map_err(|e| PyRuntimeError::new_err(format!("octopoid cannot start its threads: {e}")))?;
+        .map_err(failed)?;
+    let callers = Builder::new_current_thread().enable_all().build().map_err(failed)?;
     let fresh = Box::into_raw(Box::new(Engine {
         pid: std::process::id(),
         runtime,
+        callers,
         returning: AtomicUsize::new(0),
         closed: AtomicBool::new(false),
         closer: OnceLock::new(),
@@ -70,7 +77,9 @@ pub(crate) fn engine() -> PyResult<&'static Engine> {
     }
     // Another thread was faster.
     // SAFETY: nobody else has seen this one.
-    unsafe { Box::from_raw(fresh) }.runtime.shutdown_background();
+    let ours = unsafe { Box::from_raw(fresh) };
+    ours.runtime.shutdown_background();
+    ours.callers.shutdown_background();
     existing().ok_or_else(|| PyRuntimeError::new_err("octopoid cannot start its threads"))
 }
 
@@ -132,31 +141,31 @@ impl Engine {
 
     /// Waits for a future without holding the interpreter. In the main thread, Ctrl-C ends the wait and drops the
     /// future.
-    pub(crate) fn wait<F>(&'static self, py: Python<'_>, future: F) -> PyResult<F::Output>
+    pub(crate) fn wait<F>(&'static self, py: Python<'_>, driver: Driver, future: F) -> PyResult<F::Output>
     where
         F: Future + Send,
         F::Output: Send,
     {
         let mut future = Box::pin(future);
-        let result = self.wait_on(py, future.as_mut());
+        let result = self.wait_on(py, driver, future.as_mut());
         // What is dropped here may still have something to say to the runtime.
-        let _context = self.runtime.enter();
+        let _context = self.enter(driver);
         drop(future);
         result
     }
 
-    fn wait_on<F>(&'static self, py: Python<'_>, mut future: Pin<&mut F>) -> PyResult<F::Output>
+    fn wait_on<F>(&'static self, py: Python<'_>, driver: Driver, mut future: Pin<&mut F>) -> PyResult<F::Output>
     where
         F: Future + Send,
         F::Output: Send,
     {
-        if let Some(result) = self.step(py, future.as_mut(), Some(LOOK)) {
+        if let Some(result) = self.step(py, driver, future.as_mut(), Some(LOOK)) {
             return Ok(result);
         }
         let limit = is_main(py)?.then_some(LOOK);
         loop {
             py.check_signals()?;
-            if let Some(result) = self.step(py, future.as_mut(), limit) {
+            if let Some(result) = self.step(py, driver, future.as_mut(), limit) {
                 return Ok(result);
             }
         }
@@ -166,6 +175,7 @@ impl Engine {
     pub(crate) fn step<F>(
         &'static self,
         py: Python<'_>,
+        driver: Driver,
         future: Pin<&mut F>,
         limit: Option<Duration>,
     ) -> Option<F::Output>
@@ -173,14 +183,75 @@ impl Engine {
         F: Future + Send,
         F::Output: Send,
     {
-        self.detached(py, || {
-            self.runtime.block_on(async {
-                match limit {
-                    Some(limit) => tokio::time::timeout(limit, future).await.ok(),
-                    None => Some(future.await),
-                }
-            })
+        self.detached(py, || match (driver, limit) {
+            (Driver::Threads, _) => {
+                let _context = self.runtime.enter();
+                poll_until(future, limit.map(|limit| Instant::now() + limit))
+            }
+            (Driver::Callers, Some(limit)) => self
+                .callers
+                .block_on(async { tokio::time::timeout(limit, future).await.ok() }),
+            (Driver::Callers, None) => Some(self.callers.block_on(future)),
         })
+    }
+
+    /// Makes the runtime known to what is done meanwhile.
+    pub(crate) fn enter(&self, driver: Driver) -> EnterGuard<'_> {
+        match driver {
+            Driver::Threads => self.runtime.enter(),
+            Driver::Callers => self.callers.enter(),
+        }
+    }
+
+    /// Lets what is left of connections that were let go come to its end; nobody may ever wait again.
+    pub(crate) fn settle(&self, driver: Driver) {
+        if driver == Driver::Callers {
+            self.callers.block_on(catch_up());
+        }
+    }
+}
+
+/// Who drives the network of a connection's calls. A connection keeps to one of them: sockets that nobody drives are
+/// stuck.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Driver {
+    /// Threads of the runtime.
+    Threads,
+    /// The threads that wait.
+    Callers,
+}
+
+/// Takes note of what happened on sockets while nobody drove them, such as the server's having closed one: the first
+/// turn hears of it, the second has it acted on.
+pub(crate) async fn catch_up() {
+    for _ in 0..2 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A thread that sleeps until its future can go on.
+struct Sleeper(Thread);
+
+impl Wake for Sleeper {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Polls a future in this thread until it is ready or the time has come. The time is the thread's own: a timer of the
+/// runtime for each look would wake a thread of the runtime with every call.
+fn poll_until<F: Future>(mut future: Pin<&mut F>, end: Option<Instant>) -> Option<F::Output> {
+    let waker = Waker::from(Arc::new(Sleeper(thread::current())));
+    let mut context = Context::from_waker(&waker);
+    loop {
+        if let Poll::Ready(result) = future.as_mut().poll(&mut context) {
+            return Some(result);
+        }
+        match end.map(|end| end.saturating_duration_since(Instant::now())) {
+            Some(Duration::ZERO) => return None,
+            Some(left) => thread::park_timeout(left),
+            None => thread::park(),
+        }
     }
 }
 

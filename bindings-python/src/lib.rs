@@ -8,6 +8,7 @@ mod error;
 mod files;
 mod git;
 mod interpreter;
+mod json;
 mod orchestrator;
 mod role;
 
@@ -28,6 +29,8 @@ mod _native {
         commit_changes, commit_count, current_branch, diff_stat, ensure_worktree, has_uncommitted_changes,
         list_worktrees, push, remove_worktree,
     };
+    #[pymodule_export]
+    use super::json::decode;
     #[pymodule_export]
     use super::orchestrator::Orchestrator;
     #[pymodule_export]

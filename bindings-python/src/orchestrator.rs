@@ -19,7 +19,7 @@ use crate::{
     asyncio,
     connection::{Connection, Shared},
     error::{Failure, OrRaise as _},
-    interpreter::{self, Engine},
+    interpreter::{self, Driver, Engine},
     role::PyRole,
 };
 
@@ -84,7 +84,7 @@ impl Orchestrator {
         let limit = interpreter::is_main(py)?.then_some(LOOK);
         let mut interrupted: Option<PyErr> = None;
         loop {
-            if let Some(ended) = engine.step(py, work.as_mut(), limit) {
+            if let Some(ended) = engine.step(py, Driver::Threads, work.as_mut(), limit) {
                 let result = ended.unwrap_or_else(|e| Err(Failure::Panicked(e.to_string())));
                 return match interrupted {
                     Some(interrupt) => Err(interrupt),

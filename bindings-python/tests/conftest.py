@@ -55,7 +55,7 @@ def start_server(folder: Path, *options: str, listen: str = "127.0.0.1:0") -> Se
         process = subprocess.Popen(arguments, stderr=out, stdout=out, cwd=folder)
     until = time.monotonic() + START_SECONDS
     while time.monotonic() < until and process.poll() is None:
-        found = re.findall(r"listening on (http://\S+)", log.read_text())
+        found = re.findall(r"listening on (http://\S+)\n", log.read_text())
         if found:
             return Server(found[-1], process)
         time.sleep(0.02)

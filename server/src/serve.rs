@@ -1,6 +1,6 @@
 //! The life of the server: start, listen, sweep, drain.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{io::Write as _, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, extract::ConnectInfo, http::HeaderValue, middleware::Next};
 use axum_server::Handle;
@@ -79,7 +79,6 @@ fn with_peer(app: Router) -> Router {
 }
 
 /// Serves until SIGTERM or Ctrl-C; then waits for running requests.
-#[expect(clippy::print_stderr, reason = "the line that scripts wait for")]
 pub async fn run(config: Config) -> Result<()> {
     let wanted = address(&config)?;
     if !config.lease_sweep_seconds.is_finite() || config.lease_sweep_seconds < 0.05 {
@@ -134,7 +133,10 @@ pub async fn run(config: Config) -> Result<()> {
     let app = with_peer(router(&state)).into_make_service_with_connect_info::<SocketAddr>();
     let failed = |e: std::io::Error| Error::new(ErrorCode::Io, format!("the server on {local} stopped: {e}"));
     let scheme = if tls.is_some() { "https" } else { "http" };
-    eprintln!("listening on {scheme}://{local}");
+    // In one write: who reads the log while it grows takes no half of an address for the whole.
+    if let Err(error) = std::io::stderr().write_all(format!("listening on {scheme}://{local}\n").as_bytes()) {
+        tracing::warn!(%error, "nobody was told the address");
+    }
     let served = match tls {
         Some(tls) => match axum_server::from_tcp_rustls(listener, tls) {
             Ok(server) => server.handle(handle).serve(app).await,

@@ -216,7 +216,7 @@ class AsyncOctopoid:
         timeout: float = 30,
         scope: str | None = None,
     ) -> None:
-        self._open(remote(server_url, api_key, timeout, scope))
+        self._open(remote(server_url, api_key, timeout, scope, awaited=True))
 
     @classmethod
     def local(cls: type[Self], path: str | PathLike[str] = ".") -> Self:

@@ -9,7 +9,9 @@ from ._bind import Native
 from .errors import OctopoidError, OctopoidValueError
 
 
-def remote(server_url: str | None, api_key: str | None, timeout: float, scope: str | None) -> _native.Connection:
+def remote(
+    server_url: str | None, api_key: str | None, timeout: float, scope: str | None, *, awaited: bool
+) -> _native.Connection:
     """The connection to a server; what is not given comes from the environment."""
     url = (server_url or os.environ.get("OCTOPOID_SERVER_URL") or "").rstrip("/")
     if not url:
@@ -20,7 +22,8 @@ def remote(server_url: str | None, api_key: str | None, timeout: float, scope: s
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
         raise OctopoidValueError(f"timeout must be a number of seconds above 0, not {timeout!r}")
     key = api_key or os.environ.get("OCTOPOID_API_KEY") or None
-    return _native.Connection.remote(url, key, scope or os.environ.get("OCTOPOID_SCOPE") or None, float(timeout))
+    scope = scope or os.environ.get("OCTOPOID_SCOPE") or None
+    return _native.Connection.remote(url, key, scope, float(timeout), awaited)
 
 
 def looks(connection: Native, wait_seconds: int) -> int:

@@ -7,7 +7,7 @@ from asyncio import Future
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Final, final
+from typing import Any, Final, final
 
 __all__ = [
     "Assignment",
@@ -18,6 +18,7 @@ __all__ = [
     "commit_changes",
     "commit_count",
     "current_branch",
+    "decode",
     "diff_stat",
     "ensure_worktree",
     "generate_task_id",
@@ -43,8 +44,8 @@ class Connection:
     """A queue: a server, or a folder of this machine."""
 
     @staticmethod
-    def remote(url: str, api_key: str | None, scope: str | None, timeout: float) -> Connection:
-        """A server; nothing is sent yet."""
+    def remote(url: str, api_key: str | None, scope: str | None, timeout: float, awaited: bool) -> Connection:
+        """A server; nothing is sent yet. `awaited`: whether calls are awaited; a connection has calls of one kind only."""
 
     @staticmethod
     def local(folder: _Path) -> Connection:
@@ -163,6 +164,9 @@ class Orchestrator:
 
 def raise_in_thread(ident: int, exception: type[BaseException]) -> bool:
     """Has a thread raise an exception at its next step in Python."""
+
+def decode(text: str, kind: type[dict[str, Any]]) -> Any:
+    """Reads one JSON value; objects become instances of `kind`. Raises `ValueError` for anything else."""
 
 def main(args: Sequence[str]) -> int:
     """Runs one command line, the program's name first; its exit code."""

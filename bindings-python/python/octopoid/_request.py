@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
+from . import _native
 from .errors import OctopoidValueError, from_answer
 from .records import Page, Record
 
@@ -31,7 +32,7 @@ class Answer:
         if not self.text:
             return None
         try:
-            return json.loads(self.text, object_hook=Record)
+            return _native.decode(self.text, Record)
         except ValueError:
             return None
 
@@ -162,7 +163,7 @@ def _query_text(value: object) -> str:
 
 def _json_text(body: Mapping[str, Any]) -> str:
     try:
-        text = json.dumps(body, ensure_ascii=False, allow_nan=False, default=_plain)
+        text = _ENCODER.encode(body)
         # Half of a surrogate pair is a text in Python and in no JSON.
         text.encode()
         return text
@@ -183,3 +184,6 @@ def _plain(value: object) -> Any:
     if hasattr(value, "isoformat"):
         return value.isoformat()
     raise TypeError(f"{type(value).__name__} is no JSON")
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_plain)

@@ -207,7 +207,7 @@ class Octopoid:
         timeout: float = 30,
         scope: str | None = None,
     ) -> None:
-        self._open(remote(server_url, api_key, timeout, scope))
+        self._open(remote(server_url, api_key, timeout, scope, awaited=False))
 
     @classmethod
     def local(cls: type[Self], path: str | PathLike[str] = ".") -> Self:

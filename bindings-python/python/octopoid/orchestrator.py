@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from os import PathLike
 from typing import Literal, Protocol
@@ -126,6 +125,6 @@ class Orchestrator:
 
 
 def _record(text: str) -> RunRecord:
-    record = RunRecord(json.loads(text, object_hook=Record))
+    record = RunRecord(_native.decode(text, Record))
     record["tasks"] = list(dict.fromkeys(step.task_id for step in record.steps if step.task_id))
     return record

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -62,9 +61,9 @@ class Assignment:
 
     def __init__(self, native: _native.Assignment) -> None:
         self._native = native
-        self.task = Task(json.loads(native.task, object_hook=Record))
-        self.attempt = AttemptNumber(json.loads(native.attempt, object_hook=Record))
-        self.feedback = [Message(row) for row in json.loads(native.feedback, object_hook=Record)]
+        self.task = Task(_native.decode(native.task, Record))
+        self.attempt = AttemptNumber(_native.decode(native.attempt, Record))
+        self.feedback = [Message(row) for row in _native.decode(native.feedback, Record)]
         self.worktree = Path(native.worktree)
         self.attempt_dir = Path(native.attempt_dir)
         self.is_review = native.is_review
