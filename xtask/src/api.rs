@@ -16,6 +16,37 @@ const MET: [&str; 3] = [
     "tokio",      // what is waited on: `watch` and `mpsc` receivers
 ];
 
+/// What compares two states of the public interface.
+const SEMVER_CHECKS: &str = "cargo-semver-checks@0.51.0";
+
+/// Fails when who uses the core as it was at `baseline`, a commit or tag, could not use it as it is now.
+pub(super) fn semver(baseline: Option<&str>) -> Outcome {
+    let Some(baseline) = baseline else {
+        return Err("usage: cargo xtask semver REVISION, such as the tag of the last release".into());
+    };
+    let place = target().join("tools/semver");
+    let program = place.join("bin/cargo-semver-checks").display().to_string();
+    if !super::has(&program) {
+        let root = place.display().to_string();
+        run("cargo", &["install", SEMVER_CHECKS, "--locked", "--root", &root], &[])?;
+    }
+    let features = super::FEATURES.join(",");
+    run(
+        &program,
+        &[
+            "semver-checks",
+            "--package",
+            "octopoid-core",
+            "--only-explicit-features",
+            "--features",
+            &features,
+            "--baseline-rev",
+            baseline,
+        ],
+        &[],
+    )
+}
+
 /// Fails when a public item names a type of a crate that is not among those.
 pub(super) fn check() -> Outcome {
     let tools = target().join("tools");

@@ -34,6 +34,7 @@ const HELP: &str = "usage: cargo xtask COMMAND
   tools   only install what the tests need
   bench   measure, as ratios in one run
   api     look for types of other crates in the public interface of octopoid-core; a part of `test`
+  semver REVISION  look for what the public interface of octopoid-core lost or changed since a commit or tag
   packages  the part of `test` that builds, installs and tests the packages of Python and Node
   dist    build everything that is given away into target/dist, and install and use each of it
   chaos   kill daemons, break connections and restart databases, for longer than `test` does";
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         "bench" => bench(),
         "chaos" => chaos(),
         "api" => api::check(),
+        "semver" => api::semver(std::env::args().nth(2).as_deref()),
         "dist" => packages::dist(),
         "packages" => tools().and_then(|()| packages::test()),
         _ => Err(HELP.to_owned()),
