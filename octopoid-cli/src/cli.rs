@@ -14,7 +14,7 @@ use octopoid_core::{
 
 pub(crate) use place::{Key, Place};
 pub(crate) use records::{Draft, Project, ProjectFields};
-pub(crate) use settings::{Config, Flow};
+pub(crate) use settings::{Config, Flow, SchemaFile};
 
 /// Gives tasks to coding agents, checks and reviews what they do, and merges it.
 #[derive(Debug, Parser)]
@@ -211,6 +211,28 @@ pub(crate) enum Command {
     /// Tell how everything stands; exit code 1 when something is stalled.
     #[command(after_help = "Example:\n  octopoid status --json")]
     Status,
+    /// List the kinds of agents, whether their programs are there, and how many work.
+    #[command(after_help = "Example:\n  octopoid agents")]
+    Agents,
+    /// List what waits for a person, with the choices.
+    #[command(after_help = "Example:\n  octopoid inbox")]
+    Inbox,
+    /// Answer something of the inbox.
+    #[command(
+        after_help = "Examples:\n  octopoid answer task-1a2b3c4d approve\n  octopoid answer task-1a2b3c4d reject --reason \"rename foo to bar\"\n  octopoid answer task-5e6f7a8b \"Use the second one\"    # an agent's question; the task starts again"
+    )]
+    Answer {
+        /// The task, or the action.
+        id: String,
+        /// One of the choices; for a question, any text.
+        choice: String,
+        /// Why; needed to reject.
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        /// Who answers.
+        #[arg(long, value_name = "NAME")]
+        by: Option<String>,
+    },
     /// List the worktrees of tasks; remove those that nobody needs.
     #[command(after_help = "Example:\n  octopoid worktrees --clean --dry-run")]
     Worktrees {
@@ -293,6 +315,13 @@ pub(crate) enum Command {
         /// Only tell what would be written.
         #[arg(long)]
         dry_run: bool,
+    },
+    /// Print the JSON Schema of a file of .octopoid/, for editors.
+    #[command(after_help = "Example:\n  octopoid schema config > config.schema.json")]
+    Schema {
+        /// Which file.
+        #[arg(value_enum)]
+        file: SchemaFile,
     },
     /// Print a completion script for a shell.
     #[command(

@@ -1,6 +1,6 @@
 //! What can be asked about flows and settings.
 
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Flow {
@@ -26,4 +26,14 @@ pub(crate) enum Config {
         #[arg(long)]
         origin: bool,
     },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SchemaFile {
+    /// config.yaml and local.yaml.
+    Config,
+    /// agents/<name>.yaml.
+    Blueprint,
+    /// flows/<name>.yaml.
+    Flow,
 }

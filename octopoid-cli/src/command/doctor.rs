@@ -1,13 +1,14 @@
 //! `octopoid doctor`: what is missing or wrong, each with its repair.
 
 use octopoid_core::{
-    Error, Octopoid, agent,
+    Error, Octopoid,
     config::Paths,
     git::Repo,
     orchestrator::{DaemonInfo, Journal, Orchestrator},
 };
 use serde::Serialize;
 
+use super::agents::program;
 use crate::{
     cli::Global,
     directory,
@@ -122,13 +123,7 @@ async fn project(octopoid: &Octopoid, found: &mut Vec<Finding>) -> Result<(), Er
         ));
     }
     for blueprint in &settings.blueprints {
-        let looked = agent::adapter(blueprint, octopoid.root()).and_then(|adapter| {
-            let inherited =
-                std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
-            let env = agent::environment(&*adapter, inherited, &blueprint.env);
-            agent::find_program(&*adapter, &env, octopoid.root())
-        });
-        found.push(match looked {
+        found.push(match program(blueprint, octopoid) {
             Ok(program) => good(format!("agent {}: {}", blueprint.name, program.display())),
             Err(error) => from_error(&error),
         });

@@ -1,9 +1,11 @@
 //! One file for each family of commands; this one only hands over.
 
 mod admin;
+mod agents;
 mod attempt;
 mod doctor;
 mod fleet;
+mod inbox;
 mod init;
 mod inspect;
 mod records;
@@ -51,6 +53,9 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<u8, Error> {
         Command::Pause { reason } => service::pause(reason, global, output),
         Command::Resume => service::resume(global, output),
         Command::Status => narrow(status::run(global, output)),
+        Command::Agents => narrow(agents::run(global, output)),
+        Command::Inbox => narrow(inbox::list(global, output)),
+        Command::Answer { id, choice, reason, by } => narrow(inbox::answer(id, choice, reason, by, global, output)),
         Command::Worktrees { clean, dry_run } => narrow(inspect::worktrees(clean, dry_run, global, output)),
         Command::Flow(flow) => settings::flow(&flow, global, output),
         Command::Validate => settings::validate(global, output),
@@ -65,6 +70,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<u8, Error> {
         Command::Export { out, place } => narrow(admin::export(out, place, global, output)),
         Command::Import { file, dry_run, place } => narrow(admin::import(file, dry_run, place, global, output)),
         Command::Migrate { from, dry_run } => narrow(fleet::migrate(from, dry_run, global, output)),
+        Command::Schema { file } => settings::schema(file, output),
         Command::Completions { shell } => settings::completions(shell, output),
         Command::Man => settings::man(output),
         Command::ScriptedAgent { script } => attempt::scripted(&script),

@@ -8,7 +8,7 @@ use octopoid_core::{
 };
 
 use crate::{
-    cli::{self, Cli, Global},
+    cli::{self, Cli, Global, SchemaFile},
     directory,
     output::{Output, Tone},
 };
@@ -137,6 +137,20 @@ fn flatten(prefix: &str, value: &serde_json::Value, rows: &mut Vec<(String, Stri
         serde_json::Value::String(text) => rows.push((prefix.to_owned(), text.clone())),
         other => rows.push((prefix.to_owned(), other.to_string())),
     }
+}
+
+pub(crate) fn schema(file: SchemaFile, output: &Output) -> Result<u8, Error> {
+    let kind = match file {
+        SchemaFile::Config => config::FileKind::Config,
+        SchemaFile::Blueprint => config::FileKind::Blueprint,
+        SchemaFile::Flow => config::FileKind::Flow,
+    };
+    let schema = config::schema(kind);
+    output.json(&schema)?;
+    if !output.is_json() {
+        output.text(&format!("{schema:#}"))?;
+    }
+    Ok(0)
 }
 
 pub(crate) fn completions(shell: clap_complete::Shell, output: &Output) -> Result<u8, Error> {

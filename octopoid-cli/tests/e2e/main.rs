@@ -22,6 +22,7 @@ mod daemon;
 mod failures;
 mod fleet;
 mod harness;
+mod inbox;
 mod landing;
 mod machines;
 mod moving;

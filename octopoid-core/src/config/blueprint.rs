@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use schemars::{JsonSchema, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::{Paths, bad, bad_yaml, line_of, read_text};
@@ -23,25 +24,61 @@ pub enum AgentKind {
     Scripted,
 }
 
-#[derive(Deserialize)]
+/// A kind of agent.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(title = "agents/<name>.yaml")]
 struct BlueprintFile {
+    /// What it does with a task: one of the known roles, or one that a flow names.
+    #[schemars(with = "String")]
     role: Role,
+    /// Which program it is.
+    #[schemars(schema_with = "agents")]
     agent: String,
     #[serde(default)]
+    /// Argument list, for `agent: command`; the prompt comes on standard input.
     command: Vec<String>,
+    /// Script file, for `agent: scripted`.
     script: Option<String>,
+    /// Model name, passed on.
     model: Option<String>,
+    /// How many may work at the same time; 1 when not given.
+    #[schemars(range(min = 1))]
     max_instances: Option<usize>,
+    /// Rounds with the model in one attempt; 200 when not given.
+    #[schemars(range(min = 1))]
     max_turns: Option<u32>,
+    /// The queue that it takes tasks from; by its role when not given.
+    #[schemars(with = "Option<String>")]
     claims_from: Option<QueueName>,
+    /// Tools that the agent's program may use; the role's own list when not given.
     tools: Option<Vec<String>>,
     #[serde(default)]
+    /// Variables added to the agent's environment.
     env: BTreeMap<String, String>,
     #[serde(default)]
+    /// Whether it takes no tasks for now.
     paused: bool,
+    /// Seconds between two starts, at least.
+    #[schemars(range(min = 0))]
     interval_seconds: Option<f64>,
+    /// Only `none` in this version.
+    #[serde(default)]
+    #[schemars(schema_with = "sandbox")]
     sandbox: Option<String>,
+}
+
+fn agents(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    json_schema!({ "enum": ["claude", "command", "scripted"] })
+}
+
+fn sandbox(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    json_schema!({ "enum": ["none", null] })
+}
+
+/// The JSON Schema of `agents/<name>.yaml`.
+pub(super) fn schema() -> schemars::Schema {
+    schemars::schema_for!(BlueprintFile)
 }
 
 /// A configured kind of agent.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::{JsonSchema, json_schema};
 use serde::Deserialize;
 
 use super::{
@@ -13,75 +14,135 @@ use crate::{
     id::{OrchestratorId, Scope},
 };
 
-#[derive(Deserialize, Default)]
+/// A project's settings.
+#[derive(Deserialize, Default, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(title = "config.yaml", extend("required" = ["mode"]))]
 struct ConfigFile {
+    /// Where the tasks are kept.
+    #[schemars(schema_with = "mode")]
     mode: Option<Mode>,
+    /// Tenant; the folder's name when not given.
     scope: Option<String>,
+    /// The server of a remote project, and this machine's name there.
     server: ServerFile,
+    /// The repository, its checks and how a worktree is set up.
     repo: RepoFile,
+    /// How many agents work, and how often the orchestrator looks.
     orchestrator: OrchestratorFile,
+    /// How work is brought into the base branch.
     merge: MergeFile,
+    /// When a person is asked.
     limits: LimitsFile,
+    /// What agents may cost.
     budget: BudgetFile,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Default, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct ServerFile {
+    /// Address of the server; needed with `mode: remote`.
     url: Option<String>,
+    /// First half of this orchestrator's name.
     cluster: Option<String>,
+    /// Second half of this orchestrator's name; the host's name when not given.
     machine_id: Option<String>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Default, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct RepoFile {
+    /// Where work starts and ends; detected when not given.
     base_branch: Option<String>,
+    /// The remote that has the truth about the base branch.
     remote: Option<String>,
+    /// Command that must pass on every commit before it is merged.
     test: Option<String>,
+    /// Command that is run once in each new worktree.
     setup: Option<String>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Default, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct OrchestratorFile {
+    /// Seconds between looks at the queue when nothing wakes the orchestrator up; 60 when not given.
+    #[schemars(range(min = 1))]
     tick_seconds: Option<f64>,
+    /// Agents at work at the same time; 3 when not given.
+    #[schemars(range(min = 1, max = 1000))]
     max_agents: Option<usize>,
+    /// Length of a lease, renewed every third of it; 300 when not given.
+    #[schemars(range(min = 3))]
     lease_seconds: Option<f64>,
+    /// Seconds between signs of life; 30 when not given.
+    #[schemars(range(min = 1))]
     heartbeat_seconds: Option<f64>,
 }
 
-#[derive(Deserialize, Clone, Copy)]
+#[derive(Deserialize, Clone, Copy, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Strategy {
+    /// The orchestrator.
     Local,
+    /// Not available in this version.
+    #[schemars(skip)]
     Github,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Default, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct MergeFile {
+    /// Who merges; `local` when not given.
     strategy: Option<Strategy>,
+    /// How commits are combined; `squash` when not given.
+    #[schemars(schema_with = "method")]
     method: Option<MergeMethod>,
+    /// Whether landings wait for each other; true when not given.
     queue: Option<bool>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Default, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct LimitsFile {
+    /// Failed attempts until a person is asked; 3 when not given.
+    #[schemars(range(min = 1))]
     attempts: Option<i64>,
+    /// Rejections until a person is asked; 3 when not given.
+    #[schemars(range(min = 1))]
     rejections: Option<i64>,
+    /// Minutes that one attempt may take; 60 when not given.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     wall_minutes: Option<f64>,
+    /// Minutes without any output or changed file; 10 when not given.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     silence_minutes: Option<f64>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Default, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct BudgetFile {
+    /// No new claims when the last 24 hours cost so many US dollars.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     usd_per_day: Option<f64>,
+    /// A person is asked when a task used so many tokens.
+    #[schemars(range(min = 1))]
     tokens_per_task: Option<u64>,
+    /// Upper bound of every blueprint's `max_turns`.
+    #[schemars(range(min = 1))]
     turns_per_attempt: Option<u32>,
+}
+
+fn mode(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    json_schema!({ "enum": ["local", "remote"] })
+}
+
+fn method(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    json_schema!({ "enum": ["squash", "merge", "rebase", null] })
+}
+
+/// The JSON Schema of `config.yaml`.
+pub(super) fn schema() -> schemars::Schema {
+    schemars::schema_for!(ConfigFile)
 }
 
 /// One file with its name, for messages.

@@ -175,6 +175,27 @@ pub fn process_env(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// A kind of file in `.octopoid/`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// `config.yaml`, and `local.yaml` that is laid over it.
+    Config,
+    /// `agents/<name>.yaml`.
+    Blueprint,
+    /// `flows/<name>.yaml`.
+    Flow,
+}
+
+/// The JSON Schema (draft 2020-12) of a file, for editors. What it refuses, [`load`] refuses; `load` knows more.
+pub fn schema(of: FileKind) -> serde_json::Value {
+    match of {
+        FileKind::Config => file::schema(),
+        FileKind::Blueprint => blueprint::schema(),
+        FileKind::Flow => flow::schema(),
+    }
+    .to_value()
+}
+
 /// Everything that a project's files say.
 #[derive(Debug, Clone)]
 pub struct Settings {

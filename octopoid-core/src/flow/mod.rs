@@ -16,6 +16,7 @@ use crate::{
 };
 
 pub use parse::parse;
+pub(crate) use parse::schema;
 pub use registered::{registered, to_registration};
 
 /// Work that the engine does itself on the way from one state to the next.
@@ -33,6 +34,9 @@ pub enum Step {
 }
 
 impl Step {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::RebaseOnBase, Self::RunTests, Self::PushBranch, Self::Merge];
+
     /// The word in a flow file.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -1,7 +1,8 @@
 //! Reads a flow file; whatever is not understood is refused with its line.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
+use schemars::{JsonSchema, json_schema};
 use serde::{
     Deserialize, Deserializer,
     de::{Error as _, MapAccess, Visitor},
@@ -13,39 +14,66 @@ use crate::{
     model::QueueName,
 };
 
-#[derive(Deserialize)]
+/// The states of a task and the ways between them.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(title = "flows/<name>.yaml")]
 struct FlowFile {
+    /// The flow's name; the file's name without ending.
     name: String,
     #[serde(default)]
+    /// What it is for.
     description: String,
+    /// A map from "<from> -> <to>" to what happens on that way.
+    #[schemars(with = "BTreeMap<String, Option<EdgeFile>>")]
     transitions: Edges,
 }
 
-#[derive(Deserialize, Default)]
+/// What happens on the way from one state to the next.
+#[derive(Deserialize, Default, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct EdgeFile {
+    /// Role or name of the agent that takes a task in this state.
     agent: Option<String>,
+    /// What the engine does itself, in order.
+    #[schemars(schema_with = "steps")]
     runs: Vec<Step>,
+    /// What must hold.
     conditions: Vec<ConditionFile>,
 }
 
-#[derive(Deserialize)]
+/// A question that must be answered with yes.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ConditionFile {
+    /// Its name.
     name: String,
+    /// Who or what answers.
     r#type: ConditionType,
+    /// Role or name of the agent, for `type: agent`.
     agent: Option<String>,
+    /// Command that must exit with 0 on the commit, for `type: script`.
     script: Option<String>,
+    /// Where a task goes after a no; `incoming` when not given.
+    #[schemars(with = "Option<String>")]
     on_fail: Option<QueueName>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum ConditionType {
     Agent,
     Manual,
     Script,
+}
+
+fn steps(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    json_schema!({ "type": "array", "items": { "enum": Step::ALL } })
+}
+
+/// The JSON Schema of `flows/<name>.yaml`.
+pub(crate) fn schema() -> schemars::Schema {
+    schemars::schema_for!(FlowFile)
 }
 
 /// The `transitions` map with its order kept.

@@ -3,6 +3,7 @@
 #[cfg(feature = "client")]
 mod connect;
 pub mod files;
+mod inbox;
 #[cfg(all(feature = "sqlite", feature = "git"))]
 mod init;
 #[cfg(all(feature = "sqlite", feature = "git"))]
@@ -20,6 +21,7 @@ mod tasks;
 #[cfg(feature = "client")]
 pub use connect::Connect;
 pub use files::generate_task_id;
+pub use inbox::{Answered, InboxItem, InboxKind};
 #[cfg(all(feature = "sqlite", feature = "git"))]
 pub use init::{InitRequest, Initialised, init};
 #[cfg(all(feature = "sqlite", feature = "git"))]
