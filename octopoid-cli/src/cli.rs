@@ -318,6 +318,9 @@ pub(crate) enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Give the queue to your assistant as tools, over MCP on standard input and output.
+    #[command(after_help = "Example:\n  claude mcp add octopoid -- octopoid -C /path/to/repository mcp")]
+    Mcp,
     /// Print the JSON Schema of a file of .octopoid/, for editors.
     #[command(after_help = "Example:\n  octopoid schema config > config.schema.json")]
     Schema {

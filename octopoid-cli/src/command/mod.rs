@@ -8,6 +8,7 @@ mod fleet;
 mod inbox;
 mod init;
 mod inspect;
+mod mcp;
 mod records;
 mod service;
 mod settings;
@@ -70,6 +71,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> Result<u8, Error> {
         Command::Export { out, place } => narrow(admin::export(out, place, global, output)),
         Command::Import { file, dry_run, place } => narrow(admin::import(file, dry_run, place, global, output)),
         Command::Migrate { from, dry_run } => narrow(fleet::migrate(from, dry_run, global, output)),
+        Command::Mcp => wide(mcp::run(global)),
         Command::Schema { file } => settings::schema(file, output),
         Command::Completions { shell } => settings::completions(shell, output),
         Command::Man => settings::man(output),

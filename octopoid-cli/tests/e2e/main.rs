@@ -25,6 +25,7 @@ mod harness;
 mod inbox;
 mod landing;
 mod machines;
+mod mcp;
 mod moving;
 mod offline;
 mod older;
