@@ -40,10 +40,16 @@ impl Shared {
         if self.driver == Driver::Callers {
             interpreter::catch_up().await;
         }
-        tokio::select! {
-            told = connection.ask(ask) => Ok(told?),
+        let told = tokio::select! {
+            told = connection.ask(ask) => told.map_err(Failure::from),
             _ = closed.wait_for(|closed| *closed) => Err(Failure::Closed),
+        };
+        drop(connection);
+        if told.is_err() && self.driver == Driver::Callers {
+            // The server hears now that nobody waits any more, and not with the next call.
+            interpreter::catch_up().await;
         }
+        told
     }
 }
 

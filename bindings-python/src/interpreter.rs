@@ -18,6 +18,8 @@ use std::{
 use pyo3::{exceptions::PyRuntimeError, prelude::*};
 use tokio::runtime::{Builder, EnterGuard, Runtime};
 
+use crate::error::Failure;
+
 /// How often a call of the main thread looks for Ctrl-C.
 const LOOK: Duration = Duration::from_millis(40);
 
@@ -148,9 +150,19 @@ impl Engine {
     {
         let mut future = Box::pin(future);
         let result = self.wait_on(py, driver, future.as_mut());
+        if !self.is_here() {
+            // A handler of signals forked; what the future holds is the parent's.
+            std::mem::forget(future);
+            return Err(Failure::Forked.raise(py));
+        }
         // What is dropped here may still have something to say to the runtime.
-        let _context = self.enter(driver);
+        let context = self.enter(driver);
         drop(future);
+        drop(context);
+        if result.is_err() {
+            // The server shall hear that nobody waits any more: it could give a task to who is gone.
+            self.detached(py, || self.settle(driver));
+        }
         result
     }
 
@@ -165,6 +177,9 @@ impl Engine {
         let limit = is_main(py)?.then_some(LOOK);
         loop {
             py.check_signals()?;
+            if !self.is_here() {
+                return Err(Failure::Forked.raise(py));
+            }
             if let Some(result) = self.step(py, driver, future.as_mut(), limit) {
                 return Ok(result);
             }
@@ -222,11 +237,15 @@ pub(crate) enum Driver {
 }
 
 /// Takes note of what happened on sockets while nobody drove them, such as the server's having closed one: the first
-/// turn hears of it, the second has it acted on.
+/// turn hears of it, the second has it acted on. As a task, so that the thread that drives at present does it.
 pub(crate) async fn catch_up() {
-    for _ in 0..2 {
-        tokio::task::yield_now().await;
-    }
+    let turns = tokio::spawn(async {
+        for _ in 0..2 {
+            tokio::task::yield_now().await;
+        }
+    });
+    // It neither panics nor is it aborted.
+    let _ = turns.await;
 }
 
 /// A thread that sleeps until its future can go on.

@@ -24,7 +24,7 @@ struct Reader<'a, 'py> {
     kind: &'a Bound<'py, PyType>,
 }
 
-/// A name in an object; the same in every row, so that one text serves for all.
+/// A name in an object.
 struct Name<'py>(Python<'py>);
 
 impl<'de, 'py> DeserializeSeed<'de> for Name<'py> {

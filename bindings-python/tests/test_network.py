@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import signal
 import threading
 import time
 import urllib.request
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from conftest import Server, start_server
-from octopoid import Event, Octopoid, _native
+from octopoid import Event, Octopoid, OctopoidError, _native
 from octopoid.records import Record
 
 
@@ -56,6 +57,39 @@ def test_sockets_go_with_the_client(server: Server, scope: str, closed: bool) ->
         del client
         gc.collect()
     assert sockets() == before
+
+
+@pytest.mark.parametrize("end", ["close", "ctrl-c"])
+def test_the_server_hears_that_nobody_waits(server: Server, scope: str, end: str) -> None:
+    client = Octopoid(server.url, scope=scope)
+    client.orchestrators.register("network", "1")
+    before = sockets()
+    refused: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            client.tasks.claim("network-1", "worker", wait_seconds=30)
+        except (OctopoidError, KeyboardInterrupt) as error:
+            refused.append(error)
+
+    # No call comes after these, and the task below is nobody's.
+    if end == "close":
+        thread = threading.Thread(target=wait)
+        thread.start()
+        time.sleep(0.5)
+        client.close()
+        thread.join(10)
+    else:
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+        wait()
+    assert len(refused) == 1
+    assert sockets() == before - 1
+    with Octopoid(server.url, scope=scope) as other:
+        time.sleep(0.2)
+        task = other.tasks.create(title="still there")
+        time.sleep(0.3)
+        again = other.tasks.get(task.id)
+        assert again is not None and again.queue == "incoming"
 
 
 def test_who_drives_may_leave(server: Server, scope: str) -> None:

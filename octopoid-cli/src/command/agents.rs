@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use octopoid_core::{Error, Octopoid, agent, config::Blueprint};
+use octopoid_core::{Error, Octopoid, agent, config::Blueprint, id::OrchestratorId};
 use serde_json::json;
 
 use crate::{
@@ -25,13 +25,17 @@ pub(crate) async fn run(global: &Global, output: &Output) -> Result<u8, Error> {
     let settings = octopoid.settings();
     let status = octopoid.status().await?;
     tell_if_offline(&octopoid, output);
+    let server = &settings.config.server;
+    let own = OrchestratorId::parse(&format!("{}-{}", server.cluster, server.machine_id))?;
     let mut rows = Vec::new();
     for blueprint in &settings.blueprints {
         let found = program(blueprint, &octopoid);
         let at_work: Vec<_> = status
             .running
             .iter()
-            .filter(|t| t.claimed_by.as_deref() == Some(blueprint.name.as_str()))
+            .filter(|t| {
+                t.claimed_by.as_deref() == Some(blueprint.name.as_str()) && t.orchestrator_id.as_ref() == Some(&own)
+            })
             .map(|t| &t.id)
             .collect();
         let mark = match (&found, blueprint.paused) {

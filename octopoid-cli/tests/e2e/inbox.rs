@@ -39,6 +39,14 @@ fn an_agents_question_is_answered_in_words() {
         .ok()
         .says("Which grey?")
         .says(&format!("octopoid answer {id} \"your answer\""));
+    project
+        .run(&["answer", &id, "approve"])
+        .code(2)
+        .says("allowed: retry, cancel");
+    project
+        .run(&["answer", &id, "retry", "--reason", "#222"])
+        .code(2)
+        .says("the text itself");
     let told = project.json(&["answer", &id, "The dark one, #222", "--by", "ann"]);
     assert_eq!(told, json!({ "id": id, "choice": "answer", "state": "incoming" }));
     assert!(items(&project).is_empty());
@@ -70,6 +78,10 @@ fn work_that_no_agent_reviews_is_accepted_or_refused() {
         .says("allowed: approve, reject");
     project.run(&["answer", &id, "reject"]).code(2).says("needs a reason");
     project.run(&["answer", &id, "retry"]).code(2);
+    project
+        .run(&["answer", &id, "approve", "--reason", "fine"])
+        .code(2)
+        .says("goes with reject");
     assert_eq!(project.queue(&id), "provisional", "nothing was changed by those");
     assert_eq!(
         project.json(&["answer", &id, "reject", "--reason", "rename it"])["state"],
@@ -212,6 +224,10 @@ fn schemas_fit_the_files() {
     project.config("orchestrator: {max_agents: 2, tick_seconds: 1.5}\nmerge: {strategy: local, method: rebase}\nbudget: {usd_per_day: 2}\n");
     project.run(&["validate"]).ok();
     assert!(config.is_valid(&read(&project.read(".octopoid/config.yaml"))));
+    assert!(
+        config.is_valid(&read("orchestrator: {max_agents: 1}\n")),
+        "as in local.yaml"
+    );
     for agent in ["implementer", "gatekeeper"] {
         assert!(blueprint.is_valid(&read(&project.read(&format!(".octopoid/agents/{agent}.yaml")))));
     }
@@ -221,7 +237,6 @@ fn schemas_fit_the_files() {
     // What the one refuses, the other refuses.
     for wrong in [
         "mode: elsewhere\n",
-        "scope: x\n",
         "mode: local\nlimit: {}\n",
         "mode: local\nlimits: {attempts: 0}\n",
         "mode: local\nlimits: {wall_minutes: 0}\n",

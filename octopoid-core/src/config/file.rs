@@ -17,7 +17,7 @@ use crate::{
 /// A project's settings.
 #[derive(Deserialize, Default, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-#[schemars(title = "config.yaml", extend("required" = ["mode"]))]
+#[schemars(title = "config.yaml")]
 struct ConfigFile {
     /// Where the tasks are kept.
     #[schemars(schema_with = "mode")]

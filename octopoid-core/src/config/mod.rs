@@ -186,7 +186,8 @@ pub enum FileKind {
     Flow,
 }
 
-/// The JSON Schema (draft 2020-12) of a file, for editors. What it refuses, [`load`] refuses; `load` knows more.
+/// The JSON Schema (draft 2020-12) of one file, for editors. It wants texts where [`load`] takes any plain word, and sections
+/// that are not empty; `load` knows more of what fits together.
 pub fn schema(of: FileKind) -> serde_json::Value {
     match of {
         FileKind::Config => file::schema(),

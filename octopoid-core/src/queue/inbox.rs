@@ -96,7 +96,7 @@ impl Octopoid {
         let mut items = Vec::new();
         for task in status.attention.iter().chain(&status.review) {
             let Some(kind) = InboxKind::of(task) else { continue };
-            if kind == InboxKind::Review && self.has_agent_for(task) {
+            if self.has_agent_for(task) {
                 continue;
             }
             let text = match kind {
@@ -124,7 +124,7 @@ impl Octopoid {
         Ok(items)
     }
 
-    /// Whether an agent of this project is the one to review a task.
+    /// Whether an agent of this project is the one that acts on a task.
     fn has_agent_for(&self, task: &Task) -> bool {
         task.awaiting.as_ref().is_some_and(|who| {
             let mut blueprints = self.settings().blueprints.iter();
@@ -145,6 +145,12 @@ impl Octopoid {
         let choice = choice.trim();
         if choice.is_empty() {
             return Err(Error::invalid("the answer is empty").with_hint("`octopoid inbox` shows the choices"));
+        }
+        if reason.is_some_and(|r| !r.trim().is_empty()) && !matches!(choice, "reject" | "cancel" | "dismiss") {
+            return Err(Error::invalid(format!(
+                "a reason goes with reject, cancel and dismiss, not with {choice:?}"
+            ))
+            .with_hint("the answer to a question is the text itself: octopoid answer ID \"…\""));
         }
         let (choice, state) = if is_action(id) {
             self.answer_proposal(id, choice, reason, by).await?
@@ -188,6 +194,10 @@ impl Octopoid {
             (InboxKind::Question | InboxKind::Attention, "cancel") => {
                 Ok(("cancel", tasks.cancel(id, by, reason.unwrap_or_default()).await?))
             }
+            // Meant for something else: the task is not any more what the person looked at.
+            (InboxKind::Question, word @ ("approve" | "reject" | "execute" | "dismiss")) => {
+                Err(unknown(id.as_str(), word, kind))
+            }
             (InboxKind::Question, text) => {
                 let message = json!({ "task_id": id, "from_actor": by, "type": "answer", "content": text });
                 // The answer first: a task that starts again without it would only ask again.
@@ -225,11 +235,21 @@ impl Octopoid {
     }
 
     async fn proposals(&self) -> Result<Vec<Value>> {
-        let listing = self
-            .actions()
-            .list(&[("status", "proposed"), ("limit", PROPOSALS)])
-            .await?;
-        Ok(listing.rows)
+        let mut rows: Vec<Value> = Vec::new();
+        loop {
+            let offset = rows.len().to_string();
+            let page = [
+                ("status", "proposed"),
+                ("limit", PROPOSALS),
+                ("offset", offset.as_str()),
+            ];
+            let listing = self.actions().list(&page).await?;
+            let is_last = listing.rows.is_empty() || rows.len() + listing.rows.len() >= listing.total;
+            rows.extend(listing.rows);
+            if is_last {
+                return Ok(rows);
+            }
+        }
     }
 }
 
@@ -237,7 +257,7 @@ impl Octopoid {
 fn known<T>(answer: Result<T>) -> Result<Option<T>> {
     match answer {
         Ok(value) => Ok(Some(value)),
-        Err(error) if error.code() == ErrorCode::Offline => Ok(None),
+        Err(error) if matches!(error.code(), ErrorCode::Offline | ErrorCode::Timeout) => Ok(None),
         Err(error) => Err(error),
     }
 }
