@@ -70,6 +70,13 @@ ids! {
     Scope("scope");
 }
 
+impl OrchestratorId {
+    /// The id of the orchestrator of one machine.
+    pub fn of(cluster: &str, machine_id: &str) -> Result<Self> {
+        Self::parse(&format!("{cluster}-{machine_id}"))
+    }
+}
+
 /// Where random bytes come from.
 pub trait Entropy: Send + Sync + fmt::Debug {
     /// Fills `buffer` with random bytes.

@@ -26,7 +26,7 @@ pub(crate) async fn run(global: &Global, output: &Output) -> Result<u8, Error> {
     let status = octopoid.status().await?;
     tell_if_offline(&octopoid, output);
     let server = &settings.config.server;
-    let own = OrchestratorId::parse(&format!("{}-{}", server.cluster, server.machine_id))?;
+    let own = OrchestratorId::of(&server.cluster, &server.machine_id)?;
     let mut rows = Vec::new();
     for blueprint in &settings.blueprints {
         let found = program(blueprint, &octopoid);

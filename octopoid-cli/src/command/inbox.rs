@@ -3,7 +3,7 @@
 use octopoid_core::{Error, queue::InboxKind};
 use serde_json::json;
 
-use super::me;
+use super::{may_accept, me};
 use crate::{
     cli::Global,
     open,
@@ -52,6 +52,7 @@ pub(crate) async fn answer(
     output: &Output,
 ) -> Result<u8, Error> {
     let octopoid = open(global)?;
+    may_accept()?;
     let by = by.unwrap_or_else(me);
     let answered = octopoid.answer(&id, &choice, reason.as_deref(), &by).await?;
     output.json(&answered)?;

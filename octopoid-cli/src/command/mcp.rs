@@ -16,7 +16,7 @@ use rmcp::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::me;
+use super::{may_accept, me};
 use crate::{cli::Global, open};
 
 /// Tasks of one answer when no limit is asked for.
@@ -24,13 +24,7 @@ const PAGE: u32 = 50;
 
 /// Serves the tools on standard input and output until the input ends.
 pub(crate) async fn run(global: &Global) -> Result<u8, Error> {
-    if std::env::var_os("OCTOPOID_ATTEMPT_DIR").is_some() {
-        return Err(Error::new(
-            ErrorCode::Forbidden,
-            "an agent at work on a task gets no tools of the queue: it could accept its own work",
-        )
-        .with_hint("`octopoid report` tells how the attempt went"));
-    }
+    may_accept()?;
     let server = Server {
         octopoid: open(global)?,
     };

@@ -97,6 +97,18 @@ fn wide(work: impl Future<Output = Result<u8, Error>>) -> Result<u8, Error> {
     on(tokio::runtime::Builder::new_multi_thread(), work)
 }
 
+/// Accepting is a person's or a reviewer's business: an agent at work would accept its own.
+fn may_accept() -> Result<(), Error> {
+    if std::env::var_os("OCTOPOID_ATTEMPT_DIR").is_none() {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorCode::Forbidden,
+        "an agent at work on a task cannot accept work: it could be its own",
+    )
+    .with_hint("`octopoid report` tells how the attempt went; a reviewer adds --verdict"))
+}
+
 /// Who gives a command, when nobody is named.
 fn me() -> String {
     ["OCTOPOID_USER", "USER", "LOGNAME"]

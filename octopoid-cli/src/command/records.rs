@@ -7,18 +7,12 @@ use octopoid_core::{
 };
 use serde_json::{Map, Value, json};
 
+use super::me;
 use crate::{
     cli::{Draft, Global, Project, ProjectFields},
     open,
     output::Output,
 };
-
-fn person() -> String {
-    std::env::var("USER")
-        .ok()
-        .filter(|u| !u.is_empty())
-        .unwrap_or_else(|| "person".to_owned())
-}
 
 /// The fields that were given.
 fn given(fields: &[(&str, Option<String>)]) -> Map<String, Value> {
@@ -92,7 +86,7 @@ pub(crate) async fn project(command: Project, global: &Global, output: &Output) 
             );
             body.insert("id".into(), json!(id));
             body.insert("title".into(), json!(title));
-            body.insert("created_by".into(), json!(person()));
+            body.insert("created_by".into(), json!(me()));
             one(&projects.create(Value::Object(body)).await?, false, output)
         }
         Project::List { status } => {
@@ -124,7 +118,7 @@ pub(crate) async fn draft(command: Draft, global: &Global, output: &Output) -> R
         Draft::Create { title, body } => {
             let mut fields = given(&[("content", body)]);
             fields.insert("title".into(), json!(title));
-            fields.insert("author".into(), json!(person()));
+            fields.insert("author".into(), json!(me()));
             one(&drafts.create(Value::Object(fields)).await?, false, output)
         }
         Draft::List { status } => {
@@ -155,7 +149,7 @@ pub(crate) async fn draft(command: Draft, global: &Global, output: &Output) -> R
             let wanted = CreateTask {
                 title: draft["title"].as_str().map(str::to_owned),
                 content: draft["content"].as_str().map(str::to_owned),
-                created_by: Some(person()),
+                created_by: Some(me()),
                 // Asked for again, it is the same task.
                 idempotency_key: Some(format!("draft-{id}")),
                 ..CreateTask::default()

@@ -10,7 +10,7 @@ use octopoid_core::{
     queue::task_file,
 };
 
-use super::me;
+use super::{may_accept, me};
 use crate::{
     cli::{self, Global},
     open,
@@ -172,6 +172,7 @@ pub(crate) async fn act(
     let tasks = octopoid.tasks();
     let (task, what) = match act {
         Act::Approve => {
+            may_accept()?;
             let task = tasks.approve(&id, &by).await?;
             let next = if DaemonInfo::read_alive(&paths(&octopoid)).is_some() {
                 "the orchestrator merges it now"

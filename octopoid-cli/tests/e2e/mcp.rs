@@ -161,6 +161,6 @@ fn an_agent_at_work_gets_no_tools() {
     project
         .run_with(&["mcp"], &[("OCTOPOID_ATTEMPT_DIR", "/tmp")])
         .code(6)
-        .says("could accept its own work");
+        .says("cannot accept work");
     project.run(&["-C", "/", "mcp"]).code(1).says("octopoid init");
 }

@@ -267,3 +267,27 @@ fn killed_between_merge_and_report_the_clean_checkout_still_follows() {
     }
     panic!("the story did not get through");
 }
+
+#[test]
+fn an_agent_at_work_cannot_accept_its_own_work() {
+    let bin = env!("CARGO_BIN_EXE_octopoid");
+    let project = Project::new("plays: []\n");
+    std::fs::remove_file(project.path(".octopoid/agents/gatekeeper.yaml")).unwrap();
+    // What it was told is in the commit that it hands in.
+    project.script(&format!(
+        "plays:\n  - steps:\n      - run: \"{bin} approve $OCTOPOID_TASK_ID > told.txt 2>&1; {bin} answer $OCTOPOID_TASK_ID approve >> told.txt 2>&1; true\"\n      - commit: told\n"
+    ));
+    let id = project.enqueue(&["Try"]);
+    project.run(&["start", "--once"]);
+    project.expect_queue(&id, "provisional");
+    let told = project.run(&["diff", &id]).ok();
+    assert_eq!(told.out.matches("cannot accept work").count(), 2, "{}", told.out);
+    // Not for the moment only: the same words of an agent change nothing about work that is handed in.
+    let inside = [("OCTOPOID_ATTEMPT_DIR", "/tmp")];
+    for command in [["approve", &id].as_slice(), &["answer", &id, "approve"]] {
+        project.run_with(command, &inside).code(6).says("octopoid report");
+    }
+    project.expect_queue(&id, "provisional");
+    project.run(&["approve", &id]).ok();
+    project.closing_checks();
+}

@@ -321,10 +321,10 @@ impl Backend for Client {
     }
 
     async fn heartbeat(&self, beat: &Heartbeat) -> Result<bool> {
-        let id = format!("{}-{}", beat.cluster, beat.machine_id);
+        let id = OrchestratorId::of(&beat.cluster, &beat.machine_id)?;
         // Once for each start: the project's files may have changed since the last one.
         if !self.registered.load(Ordering::SeqCst) {
-            self.register(beat, &id).await?;
+            self.register(beat, id.as_str()).await?;
             self.registered.store(true, Ordering::SeqCst);
         }
         let path = format!("/api/v1/orchestrators/{id}/heartbeat");
@@ -337,7 +337,7 @@ impl Backend for Client {
             Err(error) if error.code() == ErrorCode::NotFound => {}
             Err(error) => return Err(error),
         }
-        self.register(beat, &id).await?;
+        self.register(beat, id.as_str()).await?;
         Ok(true)
     }
 

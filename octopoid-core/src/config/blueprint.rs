@@ -69,7 +69,7 @@ struct BlueprintFile {
 }
 
 fn agents(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    json_schema!({ "enum": ["claude", "command", "scripted"] })
+    json_schema!({ "enum": [AgentKind::Claude, AgentKind::Command, AgentKind::Scripted] })
 }
 
 fn sandbox(_: &mut schemars::SchemaGenerator) -> schemars::Schema {

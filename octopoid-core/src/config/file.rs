@@ -133,11 +133,11 @@ struct BudgetFile {
 }
 
 fn mode(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    json_schema!({ "enum": ["local", "remote"] })
+    json_schema!({ "enum": [Mode::Local, Mode::Remote] })
 }
 
 fn method(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    json_schema!({ "enum": ["squash", "merge", "rebase", null] })
+    json_schema!({ "enum": [MergeMethod::Squash, MergeMethod::Merge, MergeMethod::Rebase, null] })
 }
 
 /// The JSON Schema of `config.yaml`.
@@ -287,7 +287,7 @@ pub(super) fn load(paths: &Paths, env: Env<'_>, plain: bool) -> Result<Config> {
         machine = Some(value);
     }
     let machine_id = machine.unwrap_or_else(host_name);
-    OrchestratorId::parse(&format!("{cluster}-{machine_id}"))
+    OrchestratorId::of(&cluster, &machine_id)
         .map_err(|e| bad(&base.name, line_of(&base.text, "server"), format!("server: {e}")))?;
 
     let positive = |v: &f64| v.is_finite() && *v > 0.0;

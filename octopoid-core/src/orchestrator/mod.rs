@@ -157,7 +157,7 @@ impl Builder {
         };
         let lock = lock::Lock::take(&paths)?;
         let journal = Arc::new(Journal::open(&paths.journal_db())?);
-        let id = OrchestratorId::parse(&format!("{}-{}", config.server.cluster, config.server.machine_id))?;
+        let id = OrchestratorId::of(&config.server.cluster, &config.server.machine_id)?;
         let (notices, inbox) = mpsc::unbounded_channel();
         let watched = [paths.state_db()]
             .into_iter()

@@ -48,7 +48,7 @@ impl Registry {
     /// key, `may_move` lets it come from another scope.
     pub async fn register(&self, scope: &Scope, fields: &Fields, with_key: bool, may_move: bool) -> Result<Registered> {
         let [cluster, machine_id, repo_url] = fields.required(["cluster", "machine_id", "repo_url"])?;
-        let id = OrchestratorId::parse(&format!("{cluster}-{machine_id}"))?;
+        let id = OrchestratorId::of(&cluster, &machine_id)?;
         let optional = json!({
             "hostname": fields.text("hostname")?,
             "version": fields.text("version")?,
