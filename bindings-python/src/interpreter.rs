@@ -7,12 +7,11 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc, OnceLock,
+        OnceLock,
         atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering},
     },
-    task::{Context, Poll, Wake, Waker},
-    thread::{self, Thread, ThreadId},
-    time::{Duration, Instant},
+    thread::{self, ThreadId},
+    time::Duration,
 };
 
 use pyo3::{exceptions::PyRuntimeError, prelude::*};
@@ -198,24 +197,26 @@ impl Engine {
         F: Future + Send,
         F::Output: Send,
     {
-        self.detached(py, || match (driver, limit) {
-            (Driver::Threads, _) => {
-                let _context = self.runtime.enter();
-                poll_until(future, limit.map(|limit| Instant::now() + limit))
-            }
-            (Driver::Callers, Some(limit)) => self
-                .callers
-                .block_on(async { tokio::time::timeout(limit, future).await.ok() }),
-            (Driver::Callers, None) => Some(self.callers.block_on(future)),
+        self.detached(py, || {
+            self.of(driver).block_on(async {
+                match limit {
+                    Some(limit) => tokio::time::timeout(limit, future).await.ok(),
+                    None => Some(future.await),
+                }
+            })
         })
+    }
+
+    const fn of(&self, driver: Driver) -> &Runtime {
+        match driver {
+            Driver::Threads => &self.runtime,
+            Driver::Callers => &self.callers,
+        }
     }
 
     /// Makes the runtime known to what is done meanwhile.
     pub(crate) fn enter(&self, driver: Driver) -> EnterGuard<'_> {
-        match driver {
-            Driver::Threads => self.runtime.enter(),
-            Driver::Callers => self.callers.enter(),
-        }
+        self.of(driver).enter()
     }
 
     /// Lets what is left of connections that were let go come to its end; nobody may ever wait again.
@@ -246,32 +247,6 @@ pub(crate) async fn catch_up() {
     });
     // It neither panics nor is it aborted.
     let _ = turns.await;
-}
-
-/// A thread that sleeps until its future can go on.
-struct Sleeper(Thread);
-
-impl Wake for Sleeper {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
-/// Polls a future in this thread until it is ready or the time has come. The time is the thread's own: a timer of the
-/// runtime for each look would wake a thread of the runtime with every call.
-fn poll_until<F: Future>(mut future: Pin<&mut F>, end: Option<Instant>) -> Option<F::Output> {
-    let waker = Waker::from(Arc::new(Sleeper(thread::current())));
-    let mut context = Context::from_waker(&waker);
-    loop {
-        if let Poll::Ready(result) = future.as_mut().poll(&mut context) {
-            return Some(result);
-        }
-        match end.map(|end| end.saturating_duration_since(Instant::now())) {
-            Some(Duration::ZERO) => return None,
-            Some(left) => thread::park_timeout(left),
-            None => thread::park(),
-        }
-    }
 }
 
 /// Whether this is the thread that hears Ctrl-C.
